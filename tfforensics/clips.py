@@ -1,0 +1,160 @@
+"""What a clip is, and the layouts that clips come in: `ffpp` (ffpp.py) and `folders`."""
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfforensics.command import DataError, UsageError
+
+REAL = "real"
+SPLITS = ("train", "val", "test")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One video or image and what is known of it.
+
+    Attributes:
+        manipulation: REAL or the manipulation's name.
+        name: unique within its manipulation, e.g. "000_003".
+        path: the media file.
+        split: "train", "val" or "test".
+        target: identity whose scene is shown.
+        source: identity whose face or expression was put in; empty for real clips.
+        source_group: equal for clips cut from the same original video.
+        source_compression: the media's own compression as its dataset names it (FaceForensics++:
+            the H.264 level raw, c23 or c40, which is not a JPEG level); empty where unknown.
+    """
+
+    manipulation: str
+    name: str
+    path: Path
+    split: str
+    target: str
+    source: str = ""
+    source_group: str = ""
+    source_compression: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The clips of a dataset and what a reader should be told about it, one line a note."""
+
+    clips: tuple[Clip, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_folders(root: Path, identity: Callable[[Path], str] | None = None) -> Listing:
+    """Lists anybody's `real/` and `<manipulation>/` folders of images or videos.
+
+    A file's identity is the first folder below `real/` or `<manipulation>/` where it lies in
+    one, otherwise its name up to the first underscore ("003_frame12.jpg" and "003.mp4" are
+    one identity); the other half of a name "000_003" is its source, and both halves of it
+    must then be in one split. The split is a stable hash of the identity, so it is the same
+    on every machine and stays when files are added: about 72% train, 14% val, 14% test.
+
+    Raises:
+        UsageError: `root` is not a folder, or there is no `real/` or no other folder in it.
+        DataError: the folders hold no image or video.
+    """
+    if not root.is_dir():
+        raise UsageError(f"--root: expected a folder, got {root}")
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    names = [folder.name for folder in folders]
+    if REAL not in names or len(names) < 2:
+        raise UsageError(
+            f"--root: expected {REAL}/ and at least one folder named for its manipulation in "
+            f"{root}, got {', '.join(names) or 'no folder'}"
+        )
+    files: list[tuple[str, Path, str, str]] = []
+    notes = []
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if path.suffix.lower() not in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
+                notes.append(f"{path.relative_to(root)}: neither an image nor a video by its name")
+                continue
+            below = path.relative_to(folder)
+            target, _, source = path.stem.partition("_")
+            if len(below.parts) > 1:
+                target, source = below.parts[0], ""
+            elif folder.name == REAL:
+                source = ""
+            files.append((folder.name, path, target, source))
+    if not files:
+        raise DataError(f"{root}: no image or video in {', '.join(names)}")
+    identities = {target for _, _, target, _ in files}
+    # "000_003" is a target and a source where 003 is an identity too, else a numbered frame.
+    files = [(m, p, t, s if s in identities else "") for m, p, t, s in files]
+    group_of = _connected((t, s) for _, _, t, s in files if s)
+    clips = []
+    for manipulation, path, target, source in files:
+        name = path.relative_to(root / manipulation).with_suffix("").as_posix().replace("/", "-")
+        group = group_of.get(target, target)
+        clips.append(
+            Clip(manipulation, name, path, split_of(group), target, source, source_group=group)
+        )
+    _refuse_same_names(clips)
+    return Listing(tuple(sorted(clips)), tuple(notes))
+
+
+def split_of(identity: str) -> str:
+    """The split of an identity: a stable hash, 72% train, 14% val, 14% test on average."""
+    share = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
+    return "train" if share < 0.72 else "val" if share < 0.86 else "test"
+
+
+def leaks(clips: Iterable[Clip]) -> list[str]:
+    """Identities and clips that lie in more than one split; one line each, empty when sound."""
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for clip in clips:
+        splits["clip", clip.name].add(clip.split)
+        for identity in (clip.target, clip.source):
+            if identity:
+                splits["identity", identity].add(clip.split)
+    return [
+        f"{kind} {name} is in {' and '.join(s for s in SPLITS if s in where)}"
+        for (kind, name), where in sorted(splits.items())
+        if len(where) > 1
+    ]
+
+
+def shared_source_groups(clips: Iterable[Clip]) -> list[str]:
+    """Original videos whose clips lie in more than one split; one line each."""
+    members: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for clip in clips:
+        if clip.source_group:
+            members[clip.source_group][clip.split].add(clip.target)
+    return [
+        f"source video {group}: "
+        + ", ".join(f"{'+'.join(sorted(by[s]))} in {s}" for s in SPLITS if s in by)
+        for group, by in sorted(members.items())
+        if len(by) > 1
+    ]
+
+
+def _connected(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The smallest name of each connected set of names."""
+    group: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while group.setdefault(name, name) != name:
+            name = group[name]
+        return name
+
+    for first, second in edges:
+        low, high = sorted((find(first), find(second)))
+        group[high] = low
+    return {name: find(name) for name in list(group)}
+
+
+def _refuse_same_names(clips: list[Clip]) -> None:
+    seen: dict[tuple[str, str], Path] = {}
+    for clip in clips:
+        other = seen.setdefault((clip.manipulation, clip.name), clip.path)
+        if other != clip.path:
+            raise DataError(f"{clip.path}: gives the same clip name as {other}: {clip.name}")
