@@ -1,4 +1,5 @@
 """Detect manipulated faces, and keep detecting them after heavy JPEG compression."""
+
 import os
 import sys
 

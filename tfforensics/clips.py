@@ -1,9 +1,10 @@
 """What a clip is, and the layouts that clips come in: `ffpp` (ffpp.py) and `folders`."""
+
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +50,19 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def find_folders(root: Path, identity: Callable[[Path], str] | None = None) -> Listing:
+def find_folders(root: Path, by: str = "identity") -> Listing:
     """Lists anybody's `real/` and `<manipulation>/` folders of images or videos.
 
-    A file's identity is the first folder below `real/` or `<manipulation>/` where it lies in
-    one, otherwise its name up to the first underscore ("003_frame12.jpg" and "003.mp4" are
-    one identity); the other half of a name "000_003" is its source, and both halves of it
-    must then be in one split. The split is a stable hash of the identity, so it is the same
-    on every machine and stays when files are added: about 72% train, 14% val, 14% test.
+    A file's target identity is the first folder below `real/` or `<manipulation>/` where it
+    lies in one, otherwise its name up to the first underscore ("003_frame12.jpg" and "003.mp4"
+    are one identity). The rest of a manipulated file's name is its source where that is an
+    identity too, as in "000_003". The split is a stable hash, so it is the same on every
+    machine: about 72% train, 14% val, 14% test.
+
+    Args:
+        by: "identity" keeps a target and its source in one split, and with them everybody they
+            are mixed with; "clip" keeps only the media of one target together, for datasets
+            that mix everybody with everybody.
 
     Raises:
         UsageError: `root` is not a folder, or there is no `real/` or no other folder in it.
@@ -90,13 +96,21 @@ def find_folders(root: Path, identity: Callable[[Path], str] | None = None) -> L
     identities = {target for _, _, target, _ in files}
     # "000_003" is a target and a source where 003 is an identity too, else a numbered frame.
     files = [(m, p, t, s if s in identities else "") for m, p, t, s in files]
-    group_of = _connected((t, s) for _, _, t, s in files if s)
+    group_of = _connected((t, s) for _, _, t, s in files if s and by == "identity")
     clips = []
     for manipulation, path, target, source in files:
         name = path.relative_to(root / manipulation).with_suffix("").as_posix().replace("/", "-")
         group = group_of.get(target, target)
         clips.append(
-            Clip(manipulation, name, path, split_of(group), target, source, source_group=group)
+            Clip(
+                manipulation,
+                name,
+                path,
+                split=split_of(group),
+                target=target,
+                # Where targets alone are kept apart, sources say nothing of the split.
+                source=source if by == "identity" else "",
+            )
         )
     _refuse_same_names(clips)
     return Listing(tuple(sorted(clips)), tuple(notes))

@@ -3,6 +3,7 @@
 Exit statuses: 0 done, 1 bad data (the path is named), 2 a user's mistake (the argument
 is named), 130 interrupted by Ctrl-C.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -10,6 +11,9 @@ import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+# Raised by an argument's `type=` function; its message becomes the command's one-line error.
+ArgumentTypeError = argparse.ArgumentTypeError
 
 
 class UsageError(ValueError):

@@ -4,6 +4,7 @@ Folder shape and pairing: Roessler et al., FaceForensics++ (ICCV 2019) and its d
 script. A user often holds one H.264 compression and some manipulations only; whatever is
 there is taken, and what is missing is told.
 """
+
 from __future__ import annotations
 
 import re
@@ -93,7 +94,8 @@ def find_clips(root: Path, compression: str | None = None) -> Listing:
     originals = root / "original_sequences" / "youtube"
     if not originals.is_dir():
         raise UsageError(
-            f"--root: expected a FaceForensics++ folder with original_sequences/youtube/, got {root}"
+            f"--root: expected a FaceForensics++ folder with original_sequences/youtube/, "
+            f"got {root}"
         )
     if compression is None:
         held = [c for c in COMPRESSIONS if any((originals / c / "videos").glob("*.mp4"))]

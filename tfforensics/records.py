@@ -1,0 +1,322 @@
+"""Faces of a dataset -> TFRecords and a manifest.
+
+    python -m tfforensics.records --root DIR --out records/NAME
+
+Killed and run again, it does only what is missing; the bytes of the shards do not depend on
+the number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from tfforensics import command, lock, manifest, shards
+from tfforensics.clips import REAL, SPLITS, Listing, find_folders, leaks, shared_source_groups
+from tfforensics.command import DataError, UsageError
+from tfforensics.ffpp import MANIPULATIONS, find_clips
+from tfforensics.jpeg import ENCODERS, LEVELS
+from tfforensics.manifest import ClipReport, Manifest, Settings, Shard
+
+if TYPE_CHECKING:
+    from tfforensics.detection import FaceFinder
+
+_PARTS = ".parts"  # what each written part reported, until the manifest has it
+
+
+def build(
+    listing: Listing, out: Path, settings: Settings, *, workers: int, stream: TextIO = sys.stderr
+) -> Manifest:
+    """Writes the records of a dataset, or what is missing of them.
+
+    Args:
+        listing: the clips; identities and clips must not lie in two splits.
+        out: the record folder.
+        workers: processes, each of which takes one core and less than 1.5 GB.
+        stream: where progress is shown.
+
+    Returns:
+        The manifest, which is then also in `out`.
+
+    Raises:
+        UsageError: `out` holds records of other settings or other clips, or cannot be written.
+        DataError: an identity or clip lies in two splits, or no clip gave a face.
+        OSError: the disk is full, or a worker was killed; run again to go on.
+    """
+    if leaking := leaks(listing.clips):
+        raise DataError(f"{len(leaking)} leaks between splits: " + "; ".join(leaking[:5]))
+    parts = shards.plan(listing.clips)
+    with lock.hold(out):
+        written = _already_written(out, parts, settings)
+        _write_parts([p for p in parts if p.name not in written], out, settings, workers, stream)
+        written = _already_written(out, parts, settings)
+        done = Manifest(
+            dataset=out.name,
+            settings=settings,
+            shards=tuple(s for part in parts for s in written[part.name].shards),
+            clips=tuple(c for part in parts for c in written[part.name].clips),
+            notes=listing.notes + tuple(shared_source_groups(listing.clips)),
+            versions=_versions(),
+        )
+        manifest.save(done, out)
+        shutil.rmtree(out / _PARTS, ignore_errors=True)
+    if not any(clip.found for clip in done.clips):
+        raise DataError(f"{out}: no face in any of {len(done.clips)} clips")
+    return done
+
+
+def _write_parts(
+    parts: Sequence[shards.Part], out: Path, settings: Settings, workers: int, stream: TextIO
+) -> None:
+    from tqdm import tqdm
+
+    if not parts:
+        return
+    clips, faces, start = sum(len(part.clips) for part in parts), 0, time.monotonic()
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    pool = ProcessPoolExecutor(
+        min(workers, len(parts)), multiprocessing.get_context("spawn"), _single_thread
+    )
+    with pool, tqdm(total=clips, unit="clip", file=stream, mininterval=1) as bar:
+        jobs = {pool.submit(_write_part, part, out, settings): part for part in parts}
+        try:
+            for job in as_completed(jobs):
+                faces += job.result()
+                bar.set_postfix_str(f"{faces / (time.monotonic() - start):.1f} faces/s", False)
+                bar.update(len(jobs[job].clips))
+        except BrokenProcessPool as error:
+            raise OSError(
+                f"{out}: a worker was killed (out of memory?); run again to go on"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _single_thread() -> None:
+    """Numbers must not depend on how many cores a worker finds."""
+    command.quiet_tensorflow()
+    import cv2
+    import tensorflow as tf
+
+    cv2.setNumThreads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@cache
+def _finder() -> FaceFinder:
+    """One finder a worker: it takes seconds to make."""
+    from tfforensics.detection import FaceFinder
+
+    return FaceFinder()
+
+
+def _write_part(part: shards.Part, out: Path, settings: Settings) -> int:
+    """Writes a part and what it reports; returns its faces."""
+    written = shards.write(part, out, settings, _finder())
+    body = {
+        "settings": manifest.to_json(settings),
+        "clips": [clip.name for clip in part.clips],
+        "shards": [manifest.to_json(shard) for shard in written.shards],
+        "reports": [manifest.to_json(report) for report in written.clips],
+    }
+    manifest.write_json(out / _PARTS / f"{part.name}.json", body)
+    return written.shards[0].count
+
+
+def _already_written(
+    out: Path, parts: Sequence[shards.Part], settings: Settings
+) -> dict[str, shards.WrittenPart]:
+    """The parts that are whole on disk, by name.
+
+    Raises:
+        UsageError: the folder holds records that this run would not write.
+    """
+    for leftover in out.glob("*/*/.*.partial"):
+        leftover.unlink()
+    reports, shard_list = _reported(out, settings)
+    by_path = {shard.path: shard for shard in shard_list}
+    by_clip = {(report.manipulation, report.name): report for report in reports}
+    expected = {part.path(level) for part in parts for level in settings.levels}
+    strangers = sorted(
+        path
+        for p in out.glob("*/*/*.tfrecord")
+        if (path := str(p.relative_to(out))) not in expected
+    )
+    known = {(clip.manipulation, clip.name) for part in parts for clip in part.clips}
+    if strangers or by_clip.keys() - known:
+        what = strangers[0] if strangers else "/".join(min(by_clip.keys() - known))
+        raise UsageError(
+            f"--out: {out} holds records of other clips or settings, e.g. {what}; "
+            "name another folder"
+        )
+    written = {}
+    for part in parts:
+        keys = [(clip.manipulation, clip.name) for clip in part.clips]
+        paths = [part.path(level) for level in settings.levels]
+        if all(key in by_clip for key in keys) and all(
+            path in by_path
+            and (out / path).is_file()
+            and (out / path).stat().st_size == by_path[path].bytes
+            for path in paths
+        ):
+            written[part.name] = shards.WrittenPart(
+                tuple(by_path[path] for path in paths), tuple(by_clip[key] for key in keys)
+            )
+    return written
+
+
+def _reported(out: Path, settings: Settings) -> tuple[list[ClipReport], list[Shard]]:
+    """What the manifest, and the parts of a run that was cut short, say was written."""
+    reports: list[ClipReport] = []
+    shard_list: list[Shard] = []
+    if (out / manifest.NAME).is_file():
+        before = manifest.load(out)
+        _same_settings(out, before.settings, settings)
+        reports += before.clips
+        shard_list += before.shards
+    for path in sorted((out / _PARTS).glob("*.json")):
+        body = json.loads(path.read_text())
+        _same_settings(out, manifest.settings_from(body["settings"]), settings)
+        reports += [ClipReport(**report) for report in body["reports"]]
+        shard_list += [manifest.shard_from(shard) for shard in body["shards"]]
+    return reports, shard_list
+
+
+def _same_settings(out: Path, before: Settings, now: Settings) -> None:
+    for field in dataclasses.fields(Settings):
+        old, new = getattr(before, field.name), getattr(now, field.name)
+        if old != new:
+            raise UsageError(
+                f"--out: {out} was written with {field.name} {old}, not {new}; name another folder"
+            )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tfforensics", "tensorflow", "mtcnn", "opencv-python-headless", "pillow", "jpeglib",
+                "mozjpeg-lossless-optimization")  # fmt: skip
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def summary(done: Manifest, out: Path) -> str:
+    """A table of clips, faces, skips by reason and bytes, by manipulation, level and split."""
+    lines = [f"{'manipulation':<16}{'split':<7}{'clips':>7}{'frames':>9}{'faces':>9}  skipped"]
+    for manipulation in (REAL, *done.manipulations):
+        for split in SPLITS:
+            clips = [c for c in done.clips if (c.manipulation, c.split) == (manipulation, split)]
+            if not clips:
+                continue
+            reasons: Counter[str] = sum((Counter(c.skipped) for c in clips), Counter())
+            skipped = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "0"
+            asked, found = sum(c.asked for c in clips), sum(c.found for c in clips)
+            lines.append(
+                f"{manipulation:<16}{split:<7}{len(clips):>7,}{asked:>9,}{found:>9,}  {skipped}"
+            )
+    for level in done.levels:
+        size = sum(shard.bytes for shard in done.shards if shard.level == level)
+        lines.append(f"level {level:<10}{size / 1e6:>12,.1f} MB")
+    lines += [f"note: {note}" for note in done.notes[:20]]
+    if len(done.notes) > 20:
+        lines.append(f"note: and {len(done.notes) - 20} more in {out / manifest.NAME}")
+    return "\n".join(lines)
+
+
+# fmt: off
+def _parser() -> command.Parser:
+    parser = command.Parser(
+        prog="python -m tfforensics.records",
+        description="Find the faces of a dataset and write them to TFRecords.",
+    )
+    add = parser.add_argument
+    add("--root", type=Path, required=True, help="folder of the dataset")
+    add("--out", type=Path, required=True, help="record folder to write, e.g. records/ffpp")
+    add("--layout", choices=("ffpp", "folders"), default="ffpp",
+        help="ffpp: FaceForensics++ and its official split; folders: real/ and one folder a "
+             "manipulation, split by a stable hash (default: %(default)s)")
+    add("--split-by", choices=("identity", "clip"), default="identity",
+        help="what must not lie in two splits, for --layout folders (default: %(default)s)")
+    add("--source-compression", metavar="LEVEL",
+        help="H.264 folder of --layout ffpp: raw, c23 or c40 (default: the first there is)")
+    add("--levels", nargs="+", choices=LEVELS, default=["c0"], metavar="LEVEL",
+        help=f"JPEG levels to store, of {', '.join(LEVELS)} (default: c0; always with it)")
+    add("--encoder", choices=ENCODERS, default="mozjpeg",
+        help="of the levels but c0 (default: %(default)s)")
+    add("--frames", type=_count, default=32, metavar="N",
+        help="evenly spaced frames of each video (default: %(default)s)")
+    add("--frames-for", nargs="+", type=_frames_for, default=[], metavar="NAME=N",
+        help="other numbers of frames by manipulation, e.g. NeuralTextures=64")
+    add("--faces", choices=("largest", "all"), default="largest",
+        help="the largest persistent face of a clip, or every track (default: %(default)s)")
+    add("--margin", type=float, default=1.3,
+        help="side of the square crop over the larger side of the face box (default: %(default)s)")
+    add("--size", type=int, default=380, metavar="PIXELS",
+        help="side of the stored crops (default: %(default)s)")
+    add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N",
+        help="processes (default: one a core)")
+    return parser
+# fmt: on
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise command.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _frames_for(text: str) -> tuple[str, int]:
+    name, equals, count = text.partition("=")
+    if not name or not equals:
+        raise command.ArgumentTypeError(
+            f"expected NAME=N, e.g. {MANIPULATIONS[3]}=64, got {text!r}"
+        )
+    return name, _count(count)
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """The command."""
+    options = _parser().parse_args(None if arguments is None else list(arguments))
+    if not 1.0 <= options.margin <= 3.0:
+        raise UsageError(f"--margin: expected 1 to 3, got {options.margin}")
+    if not 32 <= options.size <= 1024:
+        raise UsageError(f"--size: expected 32 to 1024 pixels, got {options.size}")
+    listing = (
+        find_clips(options.root, options.source_compression)
+        if options.layout == "ffpp"
+        else find_folders(options.root, by=options.split_by)
+    )
+    there = {clip.manipulation for clip in listing.clips}
+    for name, _ in options.frames_for:
+        if name not in there:
+            raise UsageError(
+                f"--frames-for: expected one of {', '.join(sorted(there))}, got {name!r}"
+            )
+    settings = Settings(
+        levels=tuple(level for level in LEVELS if level == "c0" or level in options.levels),
+        encoder=options.encoder,
+        frames=(("", options.frames), *sorted(options.frames_for)),
+        margin=options.margin,
+        size=options.size,
+        every_face=options.faces == "all",
+    )
+    try:
+        done = build(listing, options.out, settings, workers=options.workers)
+    except OSError as error:
+        raise DataError(str(error)) from error
+    print(summary(done, options.out))
+
+
+if __name__ == "__main__":
+    command.run(main, "python -m tfforensics.records")
