@@ -1,0 +1,1 @@
+"""The networks: backbones, detectors, and the scaling law behind them."""
