@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the lock that keeps a run to one process.
+"""Checkpoints that are whole or not there.
 
 A checkpoint is a folder, `step-00000500/`:
 
@@ -15,15 +15,12 @@ is in place, so the disk holds at most `keep` + 1 best + 1 in flight.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,39 +211,6 @@ class CheckpointStore:
                 doomed = folder.rename(self.directory / f"{_TEMPORARY}removed-{folder.name}")
                 shutil.rmtree(doomed)
         self._damaged.clear()
-
-
-@contextlib.contextmanager
-def lock_workdir(workdir: str | os.PathLike[str]) -> Iterator[None]:
-    """Holds a run's folder for this process, so that two never write into one run.
-
-    The lock is the kernel's (flock): it ends with the process that holds it, however that
-    process ends.
-
-    Raises:
-        UsageError: another process holds it, or the folder cannot be made or written to.
-    """
-    path = Path(workdir) / ".lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{workdir}: cannot write here ({error.strerror})") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UsageError(f"{path}: cannot be locked ({error.strerror})") from error
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UsageError(
-                f"{workdir}: process {holder} is training here; wait for it, or name another folder"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _order(folder: Path) -> tuple[int, int]:
