@@ -264,7 +264,7 @@ def _parser() -> command.Parser:
         help="side of the square crop over the larger side of the face box (default: %(default)s)")
     add("--size", type=int, default=380, metavar="PIXELS",
         help="side of the stored crops (default: %(default)s)")
-    add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N",
+    add("--workers", type=_count, default=command.cores(), metavar="N",
         help="processes (default: one a core)")
     return parser
 # fmt: on

@@ -1,0 +1,250 @@
+"""Shards -> tf.data: endless training batches from any step, and every face once to evaluate.
+
+Training draws by position. Which face stands at position p of the run is a formula of (seed,
+p): classes alternate by their share, manipulations take turns, and each pool of faces is gone
+through in an order that is shuffled anew each time round. A record is read alone, at the
+place that the manifest's lengths give. So a run starts at any step without reading what came
+before, the shuffle is over all faces instead of over a buffer, and nothing of it depends on
+the number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfforensics import degradation, example, jpeg, manifest
+from tfforensics.clips import REAL
+from tfforensics.command import DataError, UsageError
+from tfforensics.config import Config
+from tfforensics.manifest import Manifest, Shard
+
+_FRAME = 12  # bytes of a TFRecord's length and its checksum, before the record
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Where each face of a split lies: pool 0 is real, the others one manipulation each.
+
+    Attributes:
+        names: the pools' manipulations, (P,).
+        counts: faces in each pool, int64 (P,).
+        starts: where each pool begins in `shard` and `offset`, int64 (P,).
+        paths: files, (F,).
+        shard: file of each face, int32 (N,).
+        offset: where its record's frame begins in that file, int64 (N,).
+    """
+
+    names: tuple[str, ...]
+    counts: np.ndarray
+    starts: np.ndarray
+    paths: tuple[str, ...]
+    shard: np.ndarray
+    offset: np.ndarray
+
+
+def pools(folder: Path, split: str, level: str, manipulations: tuple[str, ...] = ()) -> Pools:
+    """Finds every face of a split at a stored level.
+
+    Args:
+        folder: written by `tfforensics.records`.
+        manipulations: those to take; empty takes all.
+
+    Raises:
+        UsageError: no such level or manipulation in the records.
+        DataError: a shard is missing or cut off, or one of the classes has no face.
+    """
+    records = manifest.load(folder)
+    names = (REAL, *selected(records, manipulations))
+    shards = {name: list(_shards(records, folder, split, level, name)) for name in names}
+    flat = [shard for name in names for shard in shards[name]]
+    counts = np.array([sum(s.count for s in shards[name]) for name in names], np.int64)
+    if not counts[0] or not counts[1:].any():
+        lacking = REAL if not counts[0] else "manipulated"
+        raise DataError(f"{folder}: no {lacking} face in the {split} split at level {level}")
+    full = counts > 0
+    offsets = [np.cumsum([0, *(np.array(s.lengths) + 16)])[:-1] for s in flat]
+    return Pools(
+        names=tuple(name for name, some in zip(names, full, strict=True) if some),
+        counts=counts[full],
+        starts=np.cumsum([0, *counts[full]])[:-1].astype(np.int64),
+        paths=tuple(str(folder / s.path) for s in flat),
+        shard=np.repeat(np.arange(len(flat), dtype=np.int32), [s.count for s in flat]),
+        offset=np.concatenate(offsets).astype(np.int64),
+    )
+
+
+def selected(records: Manifest, manipulations: tuple[str, ...]) -> tuple[str, ...]:
+    """The manipulations to take: those named, or all.
+
+    Raises:
+        UsageError: one that the records do not have.
+    """
+    for name in manipulations:
+        if name not in records.manipulations:
+            raise UsageError(
+                f"manipulations: expected some of {', '.join(records.manipulations)}, got {name!r}"
+            )
+    return manipulations or records.manipulations
+
+
+def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
+    """Endless training batches from step `start` on.
+
+    Returns:
+        A dataset of (x, y): x["image"] uint8 (B, S, S, 3) RGB; x["seed"] int32 (B, 2), each
+        example's own seed for random decisions of the model; y float32 (B,), 1 = manipulated.
+
+    Raises:
+        UsageError, DataError: as `pools`.
+    """
+    data = config.data
+    folder = Path(data.records)
+    place = _placer(pools(folder, "train", data.level, data.manipulations), config)
+    side = manifest.load(folder).settings.size
+    degrade = degradation.degrader(config.degrade)
+    photometric = degradation.photometric(config.augment)
+
+    def face(position: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        path, offset, seed = place(position)
+        fields = example.parse(_read(path, offset))
+        image = tf.ensure_shape(jpeg.decode_in_graph(fields["encoded"]), (side, side, 3))
+        image = degrade(image, seed)
+        if side != data.size:
+            image = tf.ensure_shape(degradation.resize(image, data.size), (data.size,) * 2 + (3,))
+        if config.augment.flip:
+            image = degradation.flip(image, seed)
+        return {"image": image, "seed": seed}, tf.cast(fields["label"], tf.float32)
+
+    positions = tf.data.Dataset.range(start * data.batch, np.iinfo(np.int64).max)
+    faces = positions.map(face, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = faces.batch(data.batch, drop_remainder=True)
+    if photometric is not None:
+
+        def change(x: dict[str, tf.Tensor], y: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            return x | {"image": photometric(x["image"], x["seed"])}, y
+
+        batches = batches.map(change, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    folder: Path,
+    split: str,
+    level: str,
+    *,
+    size: int,
+    batch: int,
+    encoder: str = "turbo",
+    manipulations: tuple[str, ...] = (),
+) -> tf.data.Dataset:
+    """Every face of a split once, at one level, in the order in which they are stored.
+
+    A level that is stored with this encoder is read; a turbo level that is not is made from
+    c0, which gives the same image; a MozJPEG level has to be stored.
+
+    Returns:
+        A dataset of dicts: `image` uint8 (B, S, S, 3) RGB, `label` int64 (B,), and the other
+        fields of `example.Face`.
+
+    Raises:
+        UsageError: a manipulation that is not there, or a level that is neither there nor can
+            be made.
+        DataError: a shard is missing or cut off, or the split has no face.
+    """
+    records = manifest.load(folder)
+    quality = jpeg.quality_of(level)
+    stored = level in records.levels and (level == "c0" or records.settings.encoder == encoder)
+    if not stored and encoder != "turbo":
+        raise UsageError(
+            f"levels: {level} by {encoder} is not in {folder}, which holds "
+            f"{', '.join(records.levels)} by {records.settings.encoder}; "
+            f"write it with tfforensics.records --encoder {encoder} --levels {level}"
+        )
+    names = (REAL, *selected(records, manipulations))
+    source = level if stored else "c0"
+    shards = [s for name in names for s in _shards(records, folder, split, source, name)]
+    if not sum(shard.count for shard in shards):
+        raise DataError(f"{folder}: no face in the {split} split")
+    side = records.settings.size
+
+    def face(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        fields: dict[str, Any] = example.parse(record)
+        image = tf.ensure_shape(jpeg.decode_in_graph(fields.pop("encoded")), (side, side, 3))
+        if not stored:
+            image = tf.ensure_shape(jpeg.degrade_in_graph(image, quality), (side, side, 3))
+        if side != size:
+            image = tf.ensure_shape(degradation.resize(image, size), (size, size, 3))
+        return fields | {"image": image, "level": tf.constant(level)}
+
+    files = [str(folder / shard.path) for shard in shards if shard.count]
+    faces = tf.data.TFRecordDataset(files).map(face, num_parallel_calls=tf.data.AUTOTUNE)
+    return faces.batch(batch).prefetch(tf.data.AUTOTUNE)
+
+
+def damage(folder: Path) -> str:
+    """One line that names the damaged shards of a record folder; slow, reads every byte."""
+    found = manifest.find_damage(folder, manifest.load(folder).shards)
+    return "; ".join(found[:3]) or f"{folder}: every shard is as it was written"
+
+
+def _shards(
+    records: Manifest, folder: Path, split: str, level: str, manipulation: str
+) -> list[Shard]:
+    if level not in records.levels:
+        raise UsageError(
+            f"data.level: expected one of {', '.join(records.levels)}, which {folder} holds, "
+            f"got {level!r}"
+        )
+    shards = [s for s in records.select(split, level) if s.manipulation == manipulation]
+    for shard in shards:
+        path = folder / shard.path
+        size = path.stat().st_size if path.is_file() else -1
+        if size != shard.bytes:
+            found = "missing" if size < 0 else f"{size} bytes"
+            raise DataError(f"{path}: expected {shard.bytes} bytes, found {found}")
+    return shards
+
+
+def _placer(faces: Pools, config: Config) -> Any:
+    """The formula from a position to the face that stands there and its seed."""
+    share = Fraction(config.data.real_share).limit_denominator(1000)
+    seed = config.train.seed
+    key = np.frombuffer(hashlib.sha256(f"{seed} faces".encode()).digest()[:8], np.int32).copy()
+    manipulations = len(faces.counts) - 1
+
+    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # Real faces before this position, so that any stretch of positions has its share.
+        real = position * share.numerator // share.denominator
+        is_real = (position + 1) * share.numerator // share.denominator > real
+        manipulated = position - real
+        pool = tf.where(is_real, tf.zeros_like(real), 1 + manipulated % manipulations)
+        turn = tf.where(is_real, real, manipulated // manipulations)
+        count = tf.gather(faces.counts, pool)
+        order = tf.stack([seed * len(faces.counts) + pool, turn // count])
+        index = tf.gather(faces.starts, pool) + tf.random.experimental.index_shuffle(
+            turn % count, order, count - 1
+        )
+        path = tf.gather(faces.paths, tf.gather(faces.shard, index))
+        return path, tf.gather(faces.offset, index), _example_seed(key, position)
+
+    return place
+
+
+def _example_seed(key: np.ndarray, position: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(tf.constant(key), position)
+
+
+def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """One record, its checksums verified. tf.data's Python class does not pass byte offsets on."""
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path], compression_type="", buffer_size=1 << 18, byte_offsets=[offset]
+    )
+    dataset = tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string))
+    return tf.data.Dataset.get_single_element(dataset.take(1))

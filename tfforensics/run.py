@@ -1,0 +1,99 @@
+"""A run directory: where things lie in it, and the detector that it holds.
+
+config.yaml     the resolved configuration
+checkpoints/    see checkpoint.py
+tensorboard/    event files
+metrics.json    history and final figures
+evaluation/     what `tfforensics.evaluate` writes
+export/         what `tfforensics.export` writes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tfforensics import configfile
+from tfforensics.command import DataError, UsageError
+from tfforensics.config import Config
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run by its folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.folder.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+    @property
+    def export(self) -> Path:
+        return self.folder / "export"
+
+    def config(self) -> Config:
+        """The configuration that the run was started with.
+
+        Raises:
+            UsageError: not a run.
+            DataError: its config.yaml is not one.
+        """
+        if not self.config_file.is_file():
+            raise UsageError(f"{self.folder}: expected a run directory, found no config.yaml")
+        try:
+            return configfile.from_dict(
+                yaml.safe_load(self.config_file.read_text()), str(self.config_file)
+            )
+        except (UsageError, yaml.YAMLError) as error:
+            raise DataError(f"{self.config_file}: {error}") from error
+
+    def save_config(self, config: Config) -> None:
+        """Writes config.yaml, whole or not at all."""
+        partial = self.config_file.with_name(".config.yaml.partial")
+        partial.write_text(yaml.safe_dump(configfile.to_dict(config), sort_keys=False))
+        partial.replace(self.config_file)
+
+    def load_network(self) -> keras.Model:
+        """The network with the weights that were best on validation.
+
+        Raises:
+            UsageError: not a run, or one without a validated checkpoint.
+        """
+        import tensorflow as tf
+
+        from tfforensics.checkpoint import CheckpointStore
+        from tfforensics.models import build_detector
+
+        detector = build_detector(self.config())
+        store = CheckpointStore(self.checkpoints)
+        if store.restore_best(tf.train.Checkpoint(model=detector), partial=True) is None:
+            raise UsageError(f"{self.folder}: no validated checkpoint yet; train it further")
+        return detector.network
