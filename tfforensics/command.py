@@ -1,4 +1,4 @@
-"""What every command shares: one-line errors, exit statuses, a quiet TensorFlow.
+"""What every command shares: one-line errors, exit statuses, a quiet start of TensorFlow.
 
 Exit statuses: 0 done, 1 bad data (the path is named), 2 a user's mistake (the argument
 is named), 130 interrupted by Ctrl-C.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -31,17 +32,42 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's start-up notes off the terminal; its warnings and errors stay.
+# What TensorFlow writes to stderr on every start, before its log level counts.
+_START_UP_NOTES = (
+    b"All log messages before absl::InitializeLog",
+    b"oneDNN custom operations are on",
+    b"Could not find cuda drivers",
+    b"failed call to cuInit",
+    b"CPU instructions in performance-critical operations",
+    b"To enable the following instructions",
+)
 
-    Takes effect only before TensorFlow is imported.
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow and finds its devices without the notes that it prints on every start.
+
+    Anything else that it says is passed on. Call it first where a command's work begins.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            for line in said:
+                if not any(note in line for note in _START_UP_NOTES):
+                    sys.stderr.buffer.write(line)
+            sys.stderr.flush()
 
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     """Runs a command's main function and exits with the status its outcome stands for."""
-    quiet_tensorflow()
     try:
         sys.exit(main() or 0)
     except UsageError as error:

@@ -135,6 +135,7 @@ def _parser() -> command.Parser:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
+    command.start_tensorflow()
     run = Run(options.run)
     result = evaluate(
         run,

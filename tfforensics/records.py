@@ -107,7 +107,7 @@ def _write_parts(
 
 def _single_thread() -> None:
     """Numbers must not depend on how many cores a worker finds."""
-    command.quiet_tensorflow()
+    command.start_tensorflow()
     import cv2
     import tensorflow as tf
 

@@ -60,16 +60,33 @@ def _fit(config: Config, run: Run) -> list[dict[str, float]]:
     from tfforensics.checkpoint import CheckpointStore
     from tfforensics.command import DataError
     from tfforensics.models import build_detector
-    from tfforensics.optimizers import build_optimizer, set_precision
+    from tfforensics.optimizers import Schedule, build_optimizer, resolve_precision
     from tfforensics.resume import ResumableFit
 
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    set_precision(config.train.precision)
+    precision = resolve_precision(config.train.precision)
+    keras.mixed_precision.set_global_policy(precision)
     detector = build_detector(config)
+    rule = config.optimizer
+    schedule = Schedule(
+        rule.learning_rate,
+        rule.schedule,
+        steps=config.train.steps,
+        warmup=rule.warmup,
+        decay=rule.decay,
+        decay_every=rule.decay_every,
+    )
     detector.compile(
-        build_optimizer(config.optimizer, steps=config.train.steps),
+        build_optimizer(
+            rule.name,
+            schedule,
+            weight_decay=rule.weight_decay,
+            clip_norm=rule.clip_norm,
+            precision=precision,
+            jit_compile=config.train.jit_compile,
+        ),
         jit_compile=config.train.jit_compile,
         steps_per_execution=config.train.steps_per_execution,
     )
@@ -193,7 +210,9 @@ def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     config, (workdir, override) = _arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("tfforensics").setLevel(logging.INFO)
+    command.start_tensorflow()
     from tfforensics.evaluate import report
     from tfforensics.stopping import Stopped
 
