@@ -79,7 +79,7 @@ class _CountedDrop(keras.layers.Layer):
                 tf.bitwise.left_shift(call, _REPLICA_BITS) | tf.cast(replica, tf.int64),
             ]
         )
-        # Named, because "auto_select" picks another generator on other devices.
+        # Named, because "auto_select" picks another generator on a TPU than on a CPU or GPU.
         return tf.random.stateless_uniform(shape, seed, alg="philox")
 
 
