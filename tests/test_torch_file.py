@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 from collections import OrderedDict
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Call:
 class Pickler(pickle._Pickler):
     """Python's own pickler in Python, taught to write names without importing them."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def persistent_id(self, value):
         if isinstance(value, Storage):
@@ -116,7 +117,7 @@ def test_a_payload_is_refused_and_not_run(tmp_path):
     ran = tmp_path / "ran"
     payload = Call(Global(os.system.__module__, "system"), f"touch {ran}")
     old_file(tmp_path / "a.pth", {"weight": payload})
-    with pytest.raises(DataError, match=r"asks for 'posix\.system', which is not admitted"):
+    with pytest.raises(DataError, match=r"asks for posix\.system, which is not admitted"):
         read(tmp_path / "a.pth")
     assert not ran.exists()
 
@@ -134,7 +135,7 @@ def test_a_payload_is_refused_and_not_run(tmp_path):
 )
 def test_every_other_name_is_refused(tmp_path, module, name):
     old_file(tmp_path / "a.pth", {"weight": Global(module, name)})
-    with pytest.raises(DataError, match=f"asks for '{module}.{name}'"):
+    with pytest.raises(DataError, match=f"asks for {module}.{name}"):
         read(tmp_path / "a.pth")
 
 

@@ -82,7 +82,7 @@ def read_torch_file(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
     try:
         return _parse(io.BytesIO(data))
     except _UNPICKLING as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"{path}: not a file of tensors in PyTorch's old form: {reason}") from error
 
 
@@ -143,7 +143,7 @@ class _TensorUnpickler(pickle.Unpickler):
             )
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
-        raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'!r}, which is not admitted")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not admitted")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, count, view = pid
