@@ -144,7 +144,7 @@ def from_dict(settings: dict[str, Any], where: str = "config.yaml") -> Config:
 
 def differences(old: Config, new: Config) -> list[str]:
     """The keys in which two configurations differ, "section.key: old -> new"."""
-    before, after = _flat(to_dict(old)), _flat(to_dict(new))
+    before, after = flat(to_dict(old)), flat(to_dict(new))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
@@ -160,13 +160,13 @@ def _keys(section: type, prefix: str = "") -> list[str]:
     return keys
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key: {"data.batch": 16, ...}."""
+    leaves: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
+        inner = isinstance(value, dict)
+        leaves |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return leaves
 
 
 def _plain(value: Any) -> Any:

@@ -88,6 +88,15 @@ def degrader(settings: Degrade) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     return degrade
 
 
+def level_names(settings: Degrade, seeds: tf.Tensor) -> list[str]:
+    """The level or quality that `degrader` draws for examples with these seeds, (B, 2)."""
+    sample = quality_sampler(settings)
+    qualities = [int(sample(draw(seed, 3))) for seed in seeds]
+    if settings.quality is not None:
+        return [f"Q{quality}" for quality in qualities]
+    return [f"c{100 - quality}" if quality else "c0" for quality in qualities]
+
+
 def resize(image: tf.Tensor, side: tf.Tensor | int) -> tf.Tensor:
     """A uint8 face (S, S, 3) at another side: bilinear, with antialiasing when it shrinks."""
     resized = tf.image.resize(image, (side, side), antialias=True)

@@ -52,7 +52,12 @@ def evaluate(
     folder = records or Path(config.data.records)
     encoder = encoder or config.evaluation.encoder
     scores = score_split(
-        run.load_network(), config, folder, split, levels or config.evaluation.levels, encoder
+        run.load_network(),
+        config,
+        folder,
+        split=split,
+        levels=levels or config.evaluation.levels,
+        encoder=encoder,
     )
     result = {
         "run": run.name,
@@ -73,6 +78,7 @@ def score_split(
     network: keras.Model,
     config: Config,
     records: Path,
+    *,
     split: str,
     levels: Sequence[str],
     encoder: str,

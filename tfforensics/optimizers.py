@@ -10,6 +10,7 @@ import tf_keras as keras
 
 from tfforensics import addons
 from tfforensics.command import UsageError
+from tfforensics.config import Config
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "lamb", "radam_lookahead")
 SCHEDULES = ("constant", "cosine", "step")
@@ -167,6 +168,31 @@ def build_optimizer(
     if precision == "mixed_float16":
         return keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def from_config(config: Config, precision: str) -> Any:
+    """The optimizer of a configuration, its schedule over the configuration's steps.
+
+    Args:
+        precision: a dtype policy, as `resolve_precision` gives it.
+    """
+    rule = config.optimizer
+    schedule = Schedule(
+        rule.learning_rate,
+        rule.schedule,
+        steps=config.train.steps,
+        warmup=rule.warmup,
+        decay=rule.decay,
+        decay_every=rule.decay_every,
+    )
+    return build_optimizer(
+        rule.name,
+        schedule,
+        weight_decay=rule.weight_decay,
+        clip_norm=rule.clip_norm,
+        precision=precision,
+        jit_compile=config.train.jit_compile,
+    )
 
 
 def learning_rate_of(optimizer: Any) -> float:

@@ -35,13 +35,18 @@ class InputWait:
         `zip` asks its parts one after the other: the clock is read before `dataset` is asked,
         and again when the batch is there.
         """
-        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+        asked = tf.data.Dataset.counter().map(lambda _: _clock())
 
         def note(start: tf.Tensor, batch: Any) -> Any:
-            self._seconds.assign_add(tf.timestamp() - start)
+            self._seconds.assign_add(_clock() - start)
             return batch
 
         return tf.data.Dataset.zip((asked, dataset)).map(note)
+
+
+def _clock() -> tf.Tensor:
+    """Seconds as an op, float64 (). tf.timestamp refuses to run under op determinism."""
+    return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), ())
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,10 @@ class Meter:
         self._mark = None
 
     def lap(self, step: int) -> Speed | None:
-        """The speed since the last lap; None for the first one and the first after a pause."""
+        """The speed since the last lap; None for the first, after a pause, or without a step."""
         waited = 0.0 if self._wait is None else self._wait.seconds
         before, self._mark = self._mark, (step, time.perf_counter(), waited)
-        if before is None or self._mark[1] == before[1]:
+        if before is None or step == before[0]:
             return None
         steps, seconds, waiting = (now - then for now, then in zip(self._mark, before, strict=True))
         return Speed(steps * self._batch / seconds, min(1.0, waiting / seconds))

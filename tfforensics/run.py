@@ -82,7 +82,7 @@ class Run:
         partial.replace(self.config_file)
 
     def load_network(self) -> keras.Model:
-        """The network with the weights that were best on validation.
+        """The network with the weights that were best on validation, averaged where the run does.
 
         Raises:
             UsageError: not a run, or one without a validated checkpoint.
@@ -90,10 +90,17 @@ class Run:
         import tensorflow as tf
 
         from tfforensics.checkpoint import CheckpointStore
+        from tfforensics.ema import AveragedWeights
         from tfforensics.models import build_detector
 
-        detector = build_detector(self.config())
+        config = self.config()
+        detector = build_detector(config)
+        parts = {"model": detector}
+        if config.optimizer.ema is not None:
+            parts["averages"] = AveragedWeights(detector, config.optimizer.ema)
         store = CheckpointStore(self.checkpoints)
-        if store.restore_best(tf.train.Checkpoint(model=detector), partial=True) is None:
+        if store.restore_best(tf.train.Checkpoint(**parts), partial=True) is None:
             raise UsageError(f"{self.folder}: no validated checkpoint yet; train it further")
+        if "averages" in parts:
+            parts["averages"].assign()
         return detector.network

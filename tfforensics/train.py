@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tfforensics import command, configfile, lock, manifest
-from tfforensics.command import UsageError
+from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
 
 if TYPE_CHECKING:
-    import tf_keras as keras
+    from tfforensics.tensorboard import Board
 
 _log = logging.getLogger(__name__)
-MONITOR = "val_auc"  # mean frame AUC over `train.validate_levels`
 
 
 def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str, Any]:
@@ -58,92 +59,76 @@ def _fit(config: Config, run: Run) -> list[dict[str, float]]:
 
     from tfforensics import pipeline
     from tfforensics.checkpoint import CheckpointStore
-    from tfforensics.command import DataError
+    from tfforensics.ema import AveragedWeights
     from tfforensics.models import build_detector
-    from tfforensics.optimizers import Schedule, build_optimizer, resolve_precision
+    from tfforensics.optimizers import from_config, resolve_precision
+    from tfforensics.progress import InputWait, ProgressLine
     from tfforensics.resume import ResumableFit
+    from tfforensics.tensorboard import Board
+    from tfforensics.validation import MONITOR, Validation
 
-    keras.utils.set_random_seed(config.train.seed)
-    if config.train.deterministic:
+    settings = config.train
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    precision = resolve_precision(config.train.precision)
+    precision = resolve_precision(settings.precision)
     keras.mixed_precision.set_global_policy(precision)
+
     detector = build_detector(config)
-    rule = config.optimizer
-    schedule = Schedule(
-        rule.learning_rate,
-        rule.schedule,
-        steps=config.train.steps,
-        warmup=rule.warmup,
-        decay=rule.decay,
-        decay_every=rule.decay_every,
-    )
     detector.compile(
-        build_optimizer(
-            rule.name,
-            schedule,
-            weight_decay=rule.weight_decay,
-            clip_norm=rule.clip_norm,
-            precision=precision,
-            jit_compile=config.train.jit_compile,
-        ),
-        jit_compile=config.train.jit_compile,
-        steps_per_execution=config.train.steps_per_execution,
+        from_config(config, precision),
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.steps_per_execution,
     )
+    momentum = config.optimizer.ema
+    averages = None if momentum is None else AveragedWeights(detector, momentum)
     fit = ResumableFit(
         detector,
-        CheckpointStore(run.checkpoints, keep=config.train.keep),
-        steps=config.train.steps,
-        validate_every=config.train.validate_every,
+        CheckpointStore(run.checkpoints, keep=settings.keep),
+        steps=settings.steps,
+        validate_every=settings.validate_every,
         monitor=MONITOR,
-        save_every=config.train.save_every,
-        patience=config.train.patience,
-        max_hours=config.train.max_hours,
+        save_every=settings.save_every,
+        patience=settings.patience,
+        max_hours=settings.max_hours,
+        more={} if averages is None else {"averages": averages},
     )
-    start = fit.restore().step
-    if start:
-        _log.info("%s: going on from step %d of %d", run.folder, start, config.train.steps)
+    progress = fit.restore()
+    if progress.step:
+        _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
+
+    wait = InputWait()
+    board = Board(run.tensorboard, progress, batch=config.data.batch, wait=wait)
+    line = ProgressLine(progress, steps=settings.steps, batch=config.data.batch, wait=wait)
+    callbacks = [] if averages is None else [averages.callback()]
+    _describe(config, board)
     try:
         return fit.fit(
-            lambda step: pipeline.training_batches(config, step),
-            lambda callback: validate(detector.network, config, callback),
+            lambda step: wait.watch(pipeline.training_batches(config, step)),
+            Validation(detector.network, config, averages, board),
+            callbacks=[*callbacks, board, line],
+            before_save=board.flush,
         )
     except tf.errors.DataLossError as error:
         raise DataError(pipeline.damage(Path(config.data.records))) from error
+    finally:
+        line.close()
+        board.close()
 
 
-def validate(
-    network: keras.Model, config: Config, callback: keras.callbacks.Callback
-) -> dict[str, float]:
-    """Frame AUC on the validation split by level, and MONITOR, their mean.
+def _describe(config: Config, board: Board) -> None:
+    """Shows TensorBoard the settings and the first faces of this stretch of training."""
+    from tfforensics import degradation, figures, pipeline
 
-    Args:
-        callback: its `on_predict_batch_end` is called after each batch.
-    """
-    from tfforensics.metrics import average, measure
-    from tfforensics.pipeline import evaluation_batches
-    from tfforensics.scoring import inference, score
-
-    logits = inference(network)
-    figures = {}
-    for level in config.train.validate_levels:
-        batches = evaluation_batches(
-            Path(config.data.records),
-            "val",
-            level,
-            size=config.data.size,
-            batch=config.data.batch,
-            manipulations=config.data.manipulations,
-        )
-        scores = score(
-            logits,
-            batches,
-            "val",
-            after_batch=lambda faces: callback.on_predict_batch_end(0, {"faces": faces}),
-        )
-        found = measure(scores)
-        figures[f"val_auc/{level}"] = float("nan") if found is None else found.auc
-    return {MONITOR: average(list(figures.values()))} | figures
+    plain = configfile.to_dict(config)
+    board.settings(yaml.safe_dump(plain, sort_keys=False), configfile.flat(plain))
+    x, y = next(iter(pipeline.training_batches(config).take(1)))
+    names = degradation.level_names(config.degrade, x["seed"])
+    captions = [
+        f"{'manipulated' if label else 'real'}, {name}"
+        for label, name in zip(y, names, strict=True)
+    ]
+    board.image("training/faces", figures.face_grid(x["image"].numpy()[:16], captions[:16]))
 
 
 def _build_demo(config: Config) -> None:
