@@ -17,7 +17,7 @@ from PIL import Image
 
 from tfforensics import jpeg, quality
 
-QUALITIES = (100, 95, 90, 77, 60, 40, 15, 10, 5)
+QUALITIES = (100, 98, 95, 90, 77, 60, 40, 15, 10, 5)
 
 
 def crop(path: Path, size: int) -> np.ndarray:
