@@ -174,7 +174,7 @@ def _take_up(run: Run, config: Config, override: bool) -> None:
 
 def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Any]:
     given = sys.argv[1:] if arguments is None else list(arguments)
-    first = command.Parser(add_help=False)
+    first = command.Parser(prog="python -m tfforensics.train", add_help=False)
     first.add_argument("--config", type=Path, default=configfile.DEFAULT)
     file, rest = first.parse_known_args(given)
 
