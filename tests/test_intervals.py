@@ -120,6 +120,7 @@ def test_percentiles_are_taken_at_the_confidence():
     assert interval(values) == Interval(pytest.approx(0.025), pytest.approx(0.975))
     assert interval(values, confidence=0.8) == Interval(pytest.approx(0.1), pytest.approx(0.9))
     assert interval(None) is None
+    assert interval(np.full(3, np.nan)) is None
 
 
 def test_a_perfect_detector_has_an_interval_without_width():

@@ -84,6 +84,14 @@ def test_what_is_no_jpeg_is_an_error(data):
         quality.from_file(data)
 
 
+def test_a_jpeg_without_tables_is_an_error():
+    data = saved(texture(1, size=16)[..., 0])
+    start = data.index(b"\xff\xdb")
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    with pytest.raises(DataError, match="expected a JPEG file with quantisation tables"):
+        quality.from_file(data[:start] + data[end:])
+
+
 def test_a_png_is_no_jpeg_file(image):
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG")

@@ -126,16 +126,16 @@ def replicates(
 
 
 def interval(values: Floats | None, *, confidence: float = 0.95) -> Interval | None:
-    """The middle share of the replicates (the percentile interval); None for no replicates.
+    """The middle share of the defined replicates (the percentile interval); None without any.
 
     Percentiles keep to the figure's own range and need no symmetry, but a figure that is the
     same in every resample (the AUC of a set that is told apart without one mistake) gets an
     interval without width: the set is too easy, or too small, to say more.
     """
-    if values is None:
+    if values is None or np.isnan(values).all():
         return None
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values[np.isfinite(values)], [tail, 1 - tail])
+    low, high = np.quantile(values[~np.isnan(values)], [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 

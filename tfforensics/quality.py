@@ -100,9 +100,12 @@ def from_file(data: bytes) -> Quality:
     """
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            return from_tables(image.quantization)
+            tables = image.quantization
     except (OSError, Image.DecompressionBombError) as error:
         raise DataError(f"quality: expected a JPEG file, got {len(data)} bytes: {error}") from error
+    if not tables:
+        raise DataError("quality: expected a JPEG file with quantisation tables, got one without")
+    return from_tables(tables)
 
 
 def _most_similar(steps: Ints, told: npt.NDArray[np.bool_] | slice = slice(None)) -> Quality:
