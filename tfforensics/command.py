@@ -46,9 +46,9 @@ _START_UP_NOTES = (
 def start_tensorflow() -> None:
     """Imports TensorFlow and finds its devices without the notes that it prints on every start.
 
-    Its warnings and errors are passed on. Call it first where a command's work begins.
+    Its errors are passed on. Call it first where a command's work begins.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:

@@ -32,7 +32,7 @@ from tfforensics.jpeg import ENCODERS, LEVELS
 from tfforensics.manifest import ClipReport, Manifest, Settings, Shard
 
 if TYPE_CHECKING:
-    from tfforensics.detection import FaceFinder
+    from tfforensics.faces import FaceFinder
 
 _PARTS = ".parts"  # what each written part reported, until the manifest has it
 
@@ -60,6 +60,7 @@ def build(
         raise DataError(f"{len(leaking)} leaks between splits: " + "; ".join(leaking[:5]))
     parts = shards.plan(listing.clips)
     with lock.hold(out):
+        (out / _PARTS).mkdir(exist_ok=True)
         written = _already_written(out, parts, settings)
         _write_parts([p for p in parts if p.name not in written], out, settings, workers, stream)
         written = _already_written(out, parts, settings)
@@ -119,7 +120,7 @@ def _single_thread() -> None:
 @cache
 def _finder() -> FaceFinder:
     """One finder a worker: it takes seconds to make."""
-    from tfforensics.detection import FaceFinder
+    from tfforensics.faces import FaceFinder
 
     return FaceFinder()
 

@@ -20,8 +20,7 @@ from tfforensics.manifest import ClipReport, Settings, Shard, sha256_of
 from tfforensics.media import MediaError
 
 if TYPE_CHECKING:
-    from tfforensics.detection import FaceFinder
-    from tfforensics.faces import Crop
+    from tfforensics.faces import Crop, FaceFinder
 
 CLIPS_A_PART = 8  # 256 faces: some 25 MB of 380 px canonical crops
 
