@@ -146,7 +146,6 @@ class Model:
         weights: imagenet, a file of Keras weights for the backbone, or null for none.
         dropout: share of features dropped before the logit.
         drop_connect: share of residual branches dropped in the last block (linearly less before).
-        maps: attention maps M of multi_attention.
         initial: a finished run whose weights to start from.
     """
 
@@ -155,13 +154,82 @@ class Model:
     weights: str | None = "imagenet"
     dropout: float = 0.2
     drop_connect: float = 0.2
-    maps: int = 4
     initial: str | None = None
 
     def __post_init__(self) -> None:
         _check("model.dropout", self.dropout, 0 <= self.dropout < 1, "0 up to 1")
         _check("model.drop_connect", self.drop_connect, 0 <= self.drop_connect < 1, "0 up to 1")
-        _check("model.maps", self.maps, self.maps >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What model.detector multi_attention has beside its backbone (Zhao et al., CVPR 2021).
+
+    Attributes:
+        maps: attention maps M.
+        attention_tap: stage of the backbone that the maps are read from, b1 to b7.
+        texture_tap: stage of the backbone that the textures are read from.
+        projection: width of each branch.
+        map_dropout: probability that a map is dropped for a face in training.
+        region: weight of the regional independence loss.
+        region_form: paper, or repository as the authors published their code.
+        inter_margin: distance below which two feature centres repel each other.
+        intra_margins: distance of real and of manipulated faces to their centres beyond which
+            they are pulled to them; a negative one is the distance below which they are pushed.
+        alpha: how far the centres follow a batch at first.
+        alpha_decay: factor on alpha after each `train.validate_every` steps.
+        agda: weight of the loss of attention-guided degraded faces; 0 trains without them, at
+            half the cost.
+        match: weight of the loss that keeps the regions of a face and its degraded copy alike.
+        agda_scale: factor on the side of the degraded image.
+        backbone_steps: steps, before `train.steps`, in which the plain backbone is trained, whose
+            weights multi-attention then starts from.
+    """
+
+    maps: int = 4
+    attention_tap: str = "b5"
+    texture_tap: str = "b2"
+    projection: int = 256
+    map_dropout: float = 0.25
+    region: float = 0.5
+    region_form: Literal["paper", "repository"] = "repository"
+    inter_margin: float = 0.8
+    intra_margins: tuple[float, float] = (0.2, -0.8)
+    alpha: float = 0.05
+    alpha_decay: float = 0.9
+    agda: float = 1.0
+    match: float = 0.1
+    agda_scale: float = 0.5
+    backbone_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _check("attention.maps", self.maps, self.maps >= 1, "at least 1")
+        for name in ("region", "agda", "match", "backbone_steps"):
+            value = getattr(self, name)
+            _check(f"attention.{name}", value, value >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of the logit.
+
+    Attributes:
+        name: cross_entropy or focal.
+        label_smoothing: of the cross-entropy.
+        focal_gamma: how much the focal loss discounts what is easy.
+        focal_alpha: weight of manipulated faces in the focal loss; null for none.
+    """
+
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+    focal_alpha: float | None = 0.25
+
+    def __post_init__(self) -> None:
+        _check(
+            "loss.label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to 1"
+        )
+        _check("loss.focal_gamma", self.focal_gamma, self.focal_gamma >= 0, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -192,10 +260,13 @@ class Optimizer:
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        _check("optimizer.learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
+        _check(
+            "optimizer.learning_rate", self.learning_rate, 0 < self.learning_rate < 10, "0 to 10"
+        )
         _check("optimizer.warmup", self.warmup, self.warmup >= 0, "at least 0")
         _check("optimizer.decay_every", self.decay_every, self.decay_every >= 1, "at least 1")
         _check("optimizer.weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        _check("optimizer.decay", self.decay, 0 < self.decay <= 1, "above 0 and at most 1")
         if self.clip_norm is not None:
             _check("optimizer.clip_norm", self.clip_norm, self.clip_norm > 0, "above 0 or null")
         if self.ema is not None:
@@ -241,6 +312,8 @@ class Train:
         for name in ("patience", "max_hours"):
             value = getattr(self, name)
             _check(f"train.{name}", value, value is None or value > 0, "above 0, or null")
+        _check("train.seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295")
+        _check_levels("train.validate_levels", self.validate_levels)
 
 
 @dataclass(frozen=True)
@@ -257,6 +330,9 @@ class Evaluation:
     encoder: Encoder = "turbo"
     export: bool = True
 
+    def __post_init__(self) -> None:
+        _check_levels("evaluation.levels", self.levels)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -267,6 +343,8 @@ class Config:
         degrade: JPEG degradation on the fly.
         augment: flips and photometric augmentation.
         model: the detector.
+        attention: multi-attention, where that is the detector.
+        loss: the loss of the logit.
         optimizer: how weights are moved.
         train: how long, how often, how exactly.
         evaluation: what training ends with.
@@ -277,10 +355,17 @@ class Config:
     degrade: Degrade = field(default_factory=Degrade)
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
+    attention: Attention = field(default_factory=Attention)
+    loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     train: Train = field(default_factory=Train)
     evaluation: Evaluation = field(default_factory=Evaluation)
     demo: Demo = field(default_factory=Demo)
+
+
+def _check_levels(key: str, levels: tuple[Level, ...]) -> None:
+    distinct = len(set(levels)) == len(levels) > 0
+    _check(key, list(levels), distinct, "at least one level, each of them once")
 
 
 def _check(key: str, value: object, allowed: bool, expected: str) -> None:
