@@ -41,6 +41,12 @@ class Demo:
     seed: int = 0
     portraits: str | None = None
 
+    def __post_init__(self) -> None:
+        _check("demo.frames", self.frames, self.frames >= 1, "at least 1")
+        _check("demo.size", self.size, 32 <= self.size <= 1024, "32 to 1024 pixels")
+        _check_levels("demo.levels", self.levels)
+        _check("demo.levels", list(self.levels), self.levels[0] == "c0", "c0 first")
+
 
 @dataclass(frozen=True)
 class Data:
@@ -260,9 +266,8 @@ class Optimizer:
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        _check(
-            "optimizer.learning_rate", self.learning_rate, 0 < self.learning_rate < 10, "0 to 10"
-        )
+        rate = self.learning_rate
+        _check("optimizer.learning_rate", rate, 0 < rate < 10, "above 0 and below 10")
         _check("optimizer.warmup", self.warmup, self.warmup >= 0, "at least 0")
         _check("optimizer.decay_every", self.decay_every, self.decay_every >= 1, "at least 1")
         _check("optimizer.weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
