@@ -5,7 +5,7 @@ from __future__ import annotations
 import tfforensics  # noqa: F401  isort: skip (first, so that TensorFlow takes the right Keras)
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +130,13 @@ def write_records(tmp_path: Path) -> WriteRecords:
         return folder
 
     return write
+
+
+@pytest.fixture
+def precision() -> Iterator[Callable[[str], None]]:
+    """Sets Keras's precision policy, for one test."""
+    import tf_keras as keras
+
+    before = keras.mixed_precision.global_policy()
+    yield keras.mixed_precision.set_global_policy
+    keras.mixed_precision.set_global_policy(before)

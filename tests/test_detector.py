@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,13 +114,11 @@ def test_step_counts_where_the_loss_scale_optimizer_skips() -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_loss_is_float32_under_mixed_precision(policy: str) -> None:
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(policy)
-    try:
-        detector = Detector(network())
-    finally:
-        keras.mixed_precision.set_global_policy(before)
+def test_loss_is_float32_under_mixed_precision(
+    policy: str, precision: Callable[[str], None]
+) -> None:
+    precision(policy)
+    detector = Detector(network())
     ((x, y),) = batches(1)
     outputs = detector(x, training=True)
     assert outputs["logit"].dtype == tf.float32

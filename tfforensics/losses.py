@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from tfforensics.command import UsageError
@@ -155,9 +156,9 @@ def regional_independence(
     intra = tf.where(fake, _hinge(distances, fake_margin), _hinge(distances, real_margin))
 
     maps = centres.shape[0]
-    first, second = _pairs(maps)
-    apart = norm(tf.gather(centres, first) - tf.gather(centres, second), axis=1)
-    inter = tf.reduce_sum(tf.nn.relu(settings.inter_margin - apart)) / (maps * alpha)
+    apart = norm(centres[:, None] - centres[None], axis=2)
+    pairs = np.triu(np.ones((maps, maps), np.float32), k=1)
+    inter = tf.reduce_sum(pairs * tf.nn.relu(settings.inter_margin - apart)) / (maps * alpha)
     return tf.reduce_mean(intra) + inter, centres
 
 
@@ -188,8 +189,3 @@ def norm(x: tf.Tensor, axis: int | tuple[int, ...]) -> tf.Tensor:
 
 def _hinge(distances: tf.Tensor, margin: float) -> tf.Tensor:
     return tf.nn.relu(distances - margin if margin >= 0.0 else -margin - distances)
-
-
-def _pairs(count: int) -> tuple[list[int], list[int]]:
-    pairs = [(j, k) for j in range(count) for k in range(j + 1, count)]
-    return [j for j, _ in pairs], [k for _, k in pairs]

@@ -86,9 +86,11 @@ class BilinearAttentionPooling(keras.layers.Layer):
     map, and attention (B, h, w, M); returns float32 (B, M, C).
     """
 
-    def __init__(self, normalisation: str = "l2", **kwargs: Any) -> None:
+    def __init__(
+        self, normalisation: str = "l2", *, dtype: str = "float32", **kwargs: Any
+    ) -> None:
         # Thousands of products are added up: beyond the range of half precision.
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         if normalisation not in ("l2", "mean"):
             raise UsageError(f"normalisation: expected l2 or mean, got {normalisation!r}")
         self.normalisation = normalisation
@@ -124,9 +126,11 @@ class AttentionDropout(keras.layers.Layer):
     Call with attention (B, h, w, M) and a feature matrix (B, M, C); returns both, masked.
     """
 
-    def __init__(self, rate: float, *, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-        self.dropout = Dropout(rate, seed=seed, dtype="float32", name=f"{self.name}_mask")
+    def __init__(
+        self, rate: float, *, seed: int = 0, dtype: str = "float32", **kwargs: Any
+    ) -> None:
+        super().__init__(dtype=dtype, **kwargs)
+        self.dropout = Dropout(rate, seed=seed, dtype=dtype, name=f"{self.name}_mask")
 
     def call(
         self, attention: tf.Tensor, matrix: tf.Tensor, training: bool = False

@@ -6,6 +6,7 @@ initial weights as in the authors' published network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -102,32 +103,35 @@ def build_multi_attention(
 
 
 def copy_backbone(source: keras.Model, target: keras.Model) -> None:
-    """Starts one network from the trained backbone of another: layers of the same name.
+    """Starts a network from the trained backbone of another, layer by layer of the same name.
+
+    The counters of drop-connect stay as they are.
 
     Args:
-        source: a network on a backbone, e.g. the plain one.
-        target: a network on the same backbone, changed in place.
+        source: a network on the same backbone: a plain or a multi-attentional one.
+        target: a multi-attentional network, changed in place.
 
     Raises:
-        UsageError: the networks have different backbones; nothing has been copied then.
+        UsageError: the backbones differ; the first layer that does is named, nothing is copied.
     """
-    given, wanted = _backbone(source), _backbone(target)
-    if given.name != wanted.name:
-        raise UsageError(
-            f"backbone: expected the weights of {wanted.name} for {target.name}, got those of "
-            f"{given.name}"
+    backbone = _backbone(target)
+    wanted = _weights(backbone.layers)
+    layers = _backbone(source).layers
+    # A plain network goes on behind its backbone.
+    names, last = [layer.name for layer in layers], backbone.layers[-1].name
+    given = _weights(layers[: names.index(last) + 1] if last in names else layers)
+    for layer in [*wanted, *given]:
+        shapes, offered = (
+            [weight.shape.as_list() for weight in side.get(layer, [])] for side in (wanted, given)
         )
-    weights = {layer.name: layer.get_weights() for layer in given.layers}
-    for layer in wanted.layers:
-        shapes = [weight.shape for weight in layer.weights]
-        offered = [weight.shape for weight in weights.get(layer.name, [])]
         if shapes != offered:
             raise UsageError(
-                f"backbone: expected weights of shapes {shapes} for layer {layer.name} of "
-                f"{wanted.name}, got {offered}"
+                f"initial weights: expected the backbone {backbone.name}, whose layer {layer!r} "
+                f"has weights of shapes {shapes}; got {offered}"
             )
-    for layer in wanted.layers:
-        layer.set_weights(weights[layer.name])
+    for name, weights in wanted.items():
+        for weight, value in zip(weights, given[name], strict=True):
+            weight.assign(value)
 
 
 class SpatialStandardisation(keras.layers.Layer):
@@ -136,8 +140,8 @@ class SpatialStandardisation(keras.layers.Layer):
     Maps (B, h, w, C) to float32 of the same shape.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+    def __init__(self, *, dtype: str = "float32", **kwargs: Any) -> None:
+        super().__init__(dtype=dtype, **kwargs)
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         centred = maps - tf.reduce_mean(maps, axis=(1, 2), keepdims=True)
@@ -163,5 +167,14 @@ def _dense(
 
 
 def _backbone(network: keras.Model) -> keras.Model:
-    (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
-    return backbone
+    """The model within a network, or the network itself where its layers are its own."""
+    return next((layer for layer in network.layers if isinstance(layer, keras.Model)), network)
+
+
+def _weights(layers: Sequence[keras.layers.Layer]) -> dict[str, list[tf.Variable]]:
+    """The floating weights of each layer that has some."""
+    found = {
+        layer.name: [weight for weight in layer.weights if weight.dtype.is_floating]
+        for layer in layers
+    }
+    return {name: weights for name, weights in found.items() if weights}
