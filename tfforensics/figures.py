@@ -68,7 +68,7 @@ def attention_grid(images: Image, maps: npt.NDArray[np.float32], captions: Seque
 
 
 def roc_and_pr(
-    curves: Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]],
+    curves: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]],
 ) -> Image:
     """ROC and precision-recall curves side by side, one line for each entry.
 

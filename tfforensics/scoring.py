@@ -31,7 +31,7 @@ def score(
     batches: Iterable[dict[str, Any]],
     split: str,
     *,
-    after_batch: Callable[[int], None] = lambda faces: None,
+    after_batch: Callable[[int], object] = lambda faces: None,
 ) -> Scores:
     """What a detector says of every face of `pipeline.evaluation_batches`.
 

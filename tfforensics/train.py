@@ -5,6 +5,7 @@ python -m tfforensics.train [--config FILE] [--SECTION.KEY VALUE ...] [--workdir
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -46,21 +47,40 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
     run = Run(workdir)
     with lock.hold(workdir):
         _take_up(run, config, override)
-        history = _fit(config, run)
+        if config.model.detector == "multi_attention" and config.attention.backbone_steps:
+            first, first_run = _backbone_phase(config, run)
+            _take_up(first_run, first, override)
+            _fit(first, first_run)
+            history = _fit(config, run, initial=first_run)
+        else:
+            initial = config.model.initial
+            history = _fit(config, run, initial=None if initial is None else Run(Path(initial)))
         final = evaluate(run)
         metrics = {"history": history, "test": final}
         manifest.write_json(run.metrics_file, metrics)
     return metrics
 
 
-def _fit(config: Config, run: Run) -> list[dict[str, float]]:
+def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
+    """The plain detector that multi-attention starts from, and its run inside of the other's."""
+    plain = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, detector="plain"),
+        attention=dataclasses.replace(config.attention, backbone_steps=0),
+        train=dataclasses.replace(config.train, steps=config.attention.backbone_steps),
+    )
+    return plain, Run(run.folder / "backbone")
+
+
+def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str, float]]:
+    """Trains to the last step of `config`; a run that begins takes the weights of `initial`."""
     import tensorflow as tf
     import tf_keras as keras
 
     from tfforensics import pipeline
     from tfforensics.checkpoint import CheckpointStore
     from tfforensics.ema import AveragedWeights
-    from tfforensics.models import build_detector
+    from tfforensics.models import build_detector, start_from
     from tfforensics.optimizers import from_config, resolve_precision
     from tfforensics.progress import InputWait, ProgressLine
     from tfforensics.resume import ResumableFit
@@ -96,6 +116,8 @@ def _fit(config: Config, run: Run) -> list[dict[str, float]]:
     progress = fit.restore()
     if progress.step:
         _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
+    elif initial is not None:
+        start_from(initial.load_network(), detector.network)
 
     wait = InputWait()
     board = Board(run.tensorboard, progress, batch=config.data.batch, wait=wait)

@@ -14,7 +14,7 @@ from tfforensics.config import Config
 from tfforensics.ema import AveragedWeights
 from tfforensics.metrics import average, measure
 from tfforensics.pipeline import evaluation_batches
-from tfforensics.scores import Scores
+from tfforensics.scores import Floats, Ints, Scores
 from tfforensics.scoring import inference, score
 from tfforensics.tensorboard import Board
 
@@ -53,7 +53,7 @@ class Validation:
         """
         config = self._config
         found: dict[str, float] = {}
-        curves = {}
+        curves: dict[str, tuple[Ints, Floats]] = {}
         weights = contextlib.nullcontext() if self._averages is None else self._averages.applied()
         with weights:
             for level in config.train.validate_levels:

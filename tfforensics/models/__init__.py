@@ -51,6 +51,24 @@ def build_network(config: Config) -> keras.Model:
     return build(size=size, seed=seed)
 
 
+def start_from(source: keras.Model, target: keras.Model) -> None:
+    """Gives a new network the weights of a trained one, in place.
+
+    Networks of one kind share all weights; a multi-attentional one takes the backbone of a plain
+    one.
+
+    Raises:
+        UsageError: they do not belong together; the first layer that differs is named.
+    """
+    shapes = [[(w.name, tuple(w.shape)) for w in network.weights] for network in (source, target)]
+    if shapes[0] == shapes[1]:
+        target.set_weights(source.get_weights())
+        return
+    from tfforensics.models.multi_attention import copy_backbone
+
+    copy_backbone(source, target)
+
+
 def build_detector(config: Config) -> Detector:
     """The network of a configuration with the loss that it learns from."""
     loss: dict[str, Any] = {
