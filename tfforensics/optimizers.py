@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -193,6 +194,19 @@ def from_config(config: Config, precision: str) -> Any:
         precision=precision,
         jit_compile=config.train.jit_compile,
     )
+
+
+def create_variables(optimizer: Any, weights: Sequence[tf.Variable]) -> None:
+    """Makes what an optimizer otherwise makes at its first step, for a checkpoint to restore.
+
+    Args:
+        optimizer: of `build_optimizer`.
+        weights: the trainable weights, with their first values (Lookahead starts from those).
+    """
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer.build(weights)
+    else:  # Keras's older kind, of which tensorflow-addons' are; Keras itself calls this to load
+        optimizer._create_all_weights(weights)
 
 
 def learning_rate_of(optimizer: Any) -> float:

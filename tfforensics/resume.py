@@ -26,6 +26,7 @@ import tf_keras as keras
 
 from tfforensics.checkpoint import CheckpointStore
 from tfforensics.command import DataError, UsageError
+from tfforensics.optimizers import create_variables
 from tfforensics.stopping import Stopped, StopRequests
 
 Batches: TypeAlias = Callable[[int], tf.data.Dataset]
@@ -57,8 +58,8 @@ class ResumableFit:
 
     Args:
         model: compiled, with all its variables and metrics there (metrics given to `compile`
-            are made at the first batch, which is too late: keep them as attributes). It logs
-            `loss`.
+            are made at the first batch, which is too late: keep them as attributes) and its
+            first weights loaded. It logs `loss`.
         store: where the checkpoints are; this process must hold the run's lock.
         steps: training steps in all.
         validate_every: steps of an epoch; the last one may be shorter.
@@ -96,8 +97,7 @@ class ResumableFit:
         self._save_every = save_every
         self._patience = patience
         self._stop = StopRequests(max_hours)
-        if isinstance(model.optimizer, keras.optimizers.Optimizer):
-            model.optimizer.build(model.trainable_variables)
+        create_variables(model.optimizer, model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, metrics=list(model.metrics), **(more or {})
         )
