@@ -42,10 +42,10 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise UsageError(f"{path}: `base` goes round in a circle")
     try:
-        settings = yaml.safe_load(path.read_text()) or {}
+        settings = yaml.load(path.read_text(encoding="utf-8"), _OnceAKey) or {}
     except OSError as error:
         raise UsageError(f"--config: cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise UsageError(f"{path}: expected sections with keys, got {type(settings).__name__}")
@@ -53,7 +53,19 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     _refuse_unknown(settings, Config, str(path))
     if base is None:
         return settings
+    if not isinstance(base, str):
+        raise UsageError(f"{path}: base: expected a file name, got {base!r}")
     return _merged(_read(path.parent / base, (*above, path.resolve())), settings)
+
+
+class _OnceAKey(yaml.SafeLoader):
+    """YAML's plain values; a key that is there twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} is there twice")
+        return super().construct_mapping(node, deep)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -66,21 +78,24 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unknown(settings: dict[str, Any], section: type, where: str) -> None:
-    known = {f.name: f.type for f in dataclasses.fields(section)}
+    hints = typing.get_type_hints(section)
     for key, value in settings.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}; allowed: {', '.join(known)}")
+        if key not in hints:
+            raise UsageError(f"{where}: unknown key {key!r}; allowed: {', '.join(hints)}")
         inner = _section(section, key)
         if inner is not None:
             if not isinstance(value, dict):
                 raise UsageError(f"{where}: {key}: expected keys and values, got {value!r}")
             _refuse_unknown(value, inner, f"{where}: {key}")
+        # jsonargparse takes a null for "not given" and passes it on whatever the type.
+        elif value is None and type(None) not in typing.get_args(hints[key]):
+            raise UsageError(f"{where}: {key}: expected a value, got null")
 
 
 def _section(section: type, key: str) -> type | None:
     """The dataclass that a key of `section` holds, or None for a plain value."""
     hint = typing.get_type_hints(section)[key]
-    return hint if dataclasses.is_dataclass(hint) else None
+    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
 
 
 def parse(
@@ -102,12 +117,13 @@ def parse(
     import jsonargparse
 
     known = [f"--{name}" for name in _keys(Config)]
+    sections = [f.name for f in dataclasses.fields(Config)]
     for argument in arguments:
         name = argument.partition("=")[0]
-        if name.startswith("--") and "." in name and name not in known:
-            section = name[2:].partition(".")[0]
+        section, dot, _ = name.removeprefix("--").partition(".")
+        if name.startswith("--") and name not in known and (dot or section in sections):
             allowed = [k for k in known if k.startswith(f"--{section}.")] or [
-                f"--{f.name}.KEY" for f in dataclasses.fields(Config)
+                f"--{name}.KEY" for name in sections
             ]
             raise UsageError(f"unknown option {name}; allowed: {', '.join(allowed)}")
     try:
@@ -176,14 +192,15 @@ def _plain(value: Any) -> Any:
 
 
 def _one_line(message: str) -> str:
-    """jsonargparse's message as "key: expected ..., got ..."."""
+    """jsonargparse's message as "key: expected ..., got ...", in YAML's words."""
     message = " ".join(message.split())
     union = re.match(
-        r'Parser key "([^"]+)": .* Errors: - (.*) Given value type: .*: (.*)$', message
+        r'Parser key "([^"]+)": .*? Subtypes: \[(.*)\] Errors: .*? Given value: (.*)$', message
     )
     if union:
-        options = union[2].replace("Expected an ", "").replace("Expected a ", "")
-        message = f"{union[1]}: expected {options.replace(' - ', ' or ')}, got {union[3]}"
+        options = union[2].replace(", <class 'NoneType'>", " or null")
+        message = f"{union[1]}: expected {options}, got {union[3]}"
     message = re.sub(r'^Parser key "([^"]+)": Expected an? ', r"\1: expected ", message)
+    message = message.replace("tuple[", "[").replace("'tuple'", "'list'").replace("tuple ", "list ")
     message = re.sub(r"<class '(\w+)'>", r"\1", message).replace("typing.Literal", "one of ")
-    return message.replace(". Got value: ", ", got ")
+    return message.replace(". Got value:", ", got")
