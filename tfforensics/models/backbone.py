@@ -9,7 +9,7 @@ import tf_keras as keras
 from tfforensics.command import UsageError
 from tfforensics.models.architecture import Architecture, architecture
 from tfforensics.models.efficientnet import classify, feature_maps
-from tfforensics.models.pretrained import load_weights
+from tfforensics.models.pretrained import assign_weights, read_weights
 
 
 def build_backbone(
@@ -48,10 +48,17 @@ def build_backbone(
     network = architecture(name)
     wanted = _check_taps(network, taps)
     _check_size(network, wanted, size)
+    # Before the build, so that a mistake shows at once.
+    found = None if weights is None else read_weights(network, weights, head=False)
     images = keras.Input((size, size, 3), dtype="float32", name="images")
-    maps = feature_maps(images, network, drop_connect=drop_connect, seed=seed)
+    maps = {}
+    for tap, features in feature_maps(images, network, drop_connect=drop_connect, seed=seed):
+        maps[tap] = features
+        if all(tap in maps for tap in wanted):
+            break
     model = keras.Model(images, {tap: maps[tap] for tap in wanted}, name=network.keras_name)
-    load_weights(model, network, weights)
+    if found is not None:
+        assign_weights(model, found)
     return model
 
 
@@ -70,11 +77,13 @@ def build_classifier(
     """
     network = architecture(name)
     _check_size(network, ("final",), size)
+    found = None if weights is None else read_weights(network, weights, head=True)
     images = keras.Input((size, size, 3), dtype="float32", name="images")
-    maps = feature_maps(images, network, drop_connect=drop_connect, seed=seed)
+    maps = dict(feature_maps(images, network, drop_connect=drop_connect, seed=seed))
     logits = classify(maps["final"], network, classes=classes, seed=seed)
     model = keras.Model(images, logits, name=network.keras_name)
-    load_weights(model, network, weights)
+    if found is not None:
+        assign_weights(model, found)
     return model
 
 

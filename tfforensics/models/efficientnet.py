@@ -8,6 +8,7 @@ published weight files and these networks agree by name. Strided convolutions pa
 from __future__ import annotations
 
 import string
+from collections.abc import Iterator
 from typing import Any
 
 import tf_keras as keras
@@ -18,8 +19,8 @@ from tfforensics.models.dropout import DropConnect, Dropout
 
 def feature_maps(
     images: keras.KerasTensor, architecture: Architecture, *, drop_connect: float, seed: int
-) -> dict[str, keras.KerasTensor]:
-    """Builds the network on `images` and returns the maps at its taps.
+) -> Iterator[tuple[str, keras.KerasTensor]]:
+    """Builds the network on `images`, as far as the caller asks for its maps.
 
     Args:
         images: (B, H, W, 3) RGB, 0..255.
@@ -27,8 +28,8 @@ def feature_maps(
         drop_connect: Rate at the last block; it grows linearly from 0 at the first.
         seed: Of the drop-connect masks.
 
-    Returns:
-        (B, h, w, c) maps by tap, in the order of the network.
+    Yields:
+        Taps and their maps (B, h, w, c), in the order of the network.
     """
     # In float32 whatever the policy: bfloat16 cannot tell 254 from 255.
     x = keras.layers.Rescaling(
@@ -41,7 +42,6 @@ def feature_maps(
     x = build.conv(x, architecture.stem, kernel=3, stride=2, name="stem_conv")
     x = build.activate(build.norm(x, "stem_bn"), "stem_activation")
 
-    maps = {}
     blocks = sum(stage.repeats for stage in architecture.stages)
     block = 0
     for number, stage in enumerate(architecture.stages, start=1):
@@ -54,11 +54,10 @@ def feature_maps(
                 name=f"block{number}{string.ascii_lowercase[repeat]}_",
             )
             block += 1
-        maps[f"b{number}"] = x
+        yield f"b{number}", x
 
     x = build.conv(x, architecture.head, name="top_conv")
-    maps["final"] = build.activate(build.norm(x, "top_bn"), "top_activation")
-    return maps
+    yield "final", build.activate(build.norm(x, "top_bn"), "top_activation")
 
 
 def classify(

@@ -54,4 +54,6 @@ def _array(dataset: h5py.Dataset, path: Path) -> np.ndarray:
     # The size of an array is a claim until its bytes are there; other files are not opened.
     if dataset.nbytes > path.stat().st_size or dataset.external or dataset.is_virtual:
         raise UsageError(f"weights: {path}: {dataset.name} is not stored in the file itself")
+    if dataset.dtype.kind not in "fiu":
+        raise UsageError(f"weights: {path}: {dataset.name} holds {dataset.dtype}, not numbers")
     return np.asarray(dataset[()], np.float32)

@@ -7,6 +7,7 @@ publishes them, with the hashes that Keras pins; EfficientNet-Lite's come from a
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tfforensics.models.architecture import NAMES, Architecture, architecture
 from tfforensics.models.keras_file import read_keras_file
 from tfforensics.models.lite import PACKAGED, lite_weights
 
-Weights = dict[str, dict[str, np.ndarray]]
+Arrays = dict[str, dict[str, np.ndarray]]
 
 _URL = "https://storage.googleapis.com/keras-applications/"
 _URL_V2 = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"
@@ -41,32 +42,62 @@ _MD5 = {
 }
 
 
-def load_weights(model: keras.Model, network: Architecture, weights: str | None) -> None:
-    """Fills `model`, which is a build of `network`, from where `weights` says.
+@dataclass(frozen=True)
+class Weights:
+    """Arrays for the layers of a network: layer -> name -> array; `source` names their file."""
+
+    arrays: Arrays
+    source: str
+
+
+def read_weights(network: Architecture, weights: str, *, head: bool) -> Weights:
+    """The weights of `network`, from where `weights` says.
 
     Args:
-        model: A backbone or a classifier.
-        network: What it is a build of.
-        weights: "imagenet", the path of a Keras HDF5 weights file, or None: leave it as it
-            is.
+        network: Whose they must be.
+        weights: "imagenet", or the path of a Keras HDF5 weights file.
+        head: Whether "imagenet" has to include the classifier.
 
     Raises:
         UsageError: the weights cannot be had, or belong to another network.
         DataError: a packaged file is not the one that is pinned.
     """
-    if weights is None:
-        return
     if weights != "imagenet":
-        arrays, source = read_keras_file(Path(weights)), weights
+        found = Weights(read_keras_file(Path(weights)), weights)
     elif network.name in PACKAGED:
-        arrays, source = lite_weights(network), f"the package of {network.name}"
+        found = Weights(lite_weights(network), f"the package of {network.name}")
     else:
-        head = any(layer.name == "predictions" for layer in model.layers)
         path = _download(network, head=head)
-        arrays, source = read_keras_file(path), str(path)
-    _check_owner(arrays, network, source)
-    _check_preprocessing(arrays, network, source)
-    _assign(model, network, arrays, source)
+        found = Weights(read_keras_file(path), str(path))
+    _check_owner(found, network)
+    _check_preprocessing(found, network)
+    return found
+
+
+def assign_weights(model: keras.Model, weights: Weights) -> None:
+    """Fills a backbone or a classifier, whole or not at all; a head that is not there is left.
+
+    Raises:
+        UsageError: a layer's array is missing or has another shape.
+    """
+    pairs = []
+    for layer in model.layers:
+        if layer.name == "predictions" and layer.name not in weights.arrays:
+            continue
+        for variable in layer.weights:
+            name = variable.name.rsplit("/", 1)[-1].removesuffix(":0")
+            if name == "counter":  # of drop-connect's masks
+                continue
+            array = weights.arrays.get(layer.name, {}).get(name)
+            if array is None or array.shape != tuple(variable.shape):
+                raise UsageError(
+                    f"weights: expected those of {model.name}, but {layer.name}/{name} "
+                    f"{tuple(variable.shape)} is "
+                    f"{'not there' if array is None else array.shape} in {weights.source}"
+                )
+            pairs.append((variable, array))
+    for variable, array in pairs:
+        variable.assign(array)
 
 
 def _download(network: Architecture, *, head: bool) -> Path:
@@ -87,15 +118,17 @@ def _download(network: Architecture, *, head: bool) -> Path:
         ) from error
 
 
-def _check_owner(arrays: Weights, network: Architecture, source: str) -> None:
+def _check_owner(weights: Weights, network: Architecture) -> None:
     """Says whose weights they are, where they are another network's."""
-    found = _fingerprint(arrays)
+    found = _fingerprint(weights.arrays)
     owners = [name for name in NAMES if _expected_fingerprint(architecture(name)) == found]
     if owners and network.name not in owners:
-        raise UsageError(f"weights: expected those of {network.name}, got {owners[0]}'s: {source}")
+        raise UsageError(
+            f"weights: expected those of {network.name}, got {owners[0]}'s: {weights.source}"
+        )
 
 
-def _fingerprint(arrays: Weights) -> tuple[int, ...]:
+def _fingerprint(arrays: Arrays) -> tuple[int, ...]:
     """Channels of stem and head, blocks with squeeze-and-excitation, blocks of each stage."""
     stem, head = (
         arrays.get(layer, {}).get("kernel", np.zeros(0)).shape[-1]
@@ -114,13 +147,13 @@ def _expected_fingerprint(network: Architecture) -> tuple[int, ...]:
     return (network.stem, network.head, squeezed, *stages)
 
 
-def _check_preprocessing(arrays: Weights, network: Architecture, source: str) -> None:
+def _check_preprocessing(weights: Weights, network: Architecture) -> None:
     """Keras's B0 to B7 learn their input's mean and variance: they must be ours.
 
     The published files hold ImageNet's deviations in the place of variances, and Keras
     divides by their root twice (https://github.com/tensorflow/tensorflow/issues/49930).
     """
-    for layer, values in arrays.items():
+    for layer, values in weights.arrays.items():
         if values.keys() >= {"mean", "variance"}:
             mean = np.asarray(network.mean) / 255
             std = np.asarray(network.std) / 255
@@ -128,28 +161,6 @@ def _check_preprocessing(arrays: Weights, network: Architecture, source: str) ->
             near_variance = np.allclose(values["variance"], std**2, atol=1e-4)
             if not np.allclose(values["mean"], mean, atol=1e-4) or not (near_std or near_variance):
                 raise UsageError(
-                    f"weights: {source}: layer {layer!r} normalises images otherwise than "
+                    f"weights: {weights.source}: layer {layer!r} normalises images otherwise than "
                     f"{network.name} does (expected mean {mean} and deviation {std} of 0..1)"
                 )
-
-
-def _assign(model: keras.Model, network: Architecture, arrays: Weights, source: str) -> None:
-    """Assigns all of the model's weights, or none."""
-    pairs = []
-    for layer in model.layers:
-        if layer.name == "predictions" and layer.name not in arrays:
-            continue
-        for variable in layer.weights:
-            name = variable.name.rsplit("/", 1)[-1].removesuffix(":0")
-            if name == "counter":
-                continue
-            array = arrays.get(layer.name, {}).get(name)
-            if array is None or array.shape != tuple(variable.shape):
-                raise UsageError(
-                    f"weights: expected those of {network.name}, but {layer.name}/{name} "
-                    f"{tuple(variable.shape)} is "
-                    f"{'not there' if array is None else array.shape} in {source}"
-                )
-            pairs.append((variable, array))
-    for variable, array in pairs:
-        variable.assign(array)

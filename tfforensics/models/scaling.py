@@ -102,17 +102,27 @@ def measure(model: keras.Model) -> Cost:
 
     Args:
         model: With a single image input of known size.
+
+    Raises:
+        ValueError: a branch or a loop of the graph hides what it costs.
     """
     import tensorflow as tf
 
-    (shape,) = (tensor.shape for tensor in model.inputs)
-    spec = tf.TensorSpec((1, *shape[1:]), model.inputs[0].dtype)
-    graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec)
+    (images,) = model.inputs
+    eagerly = tf.config.functions_run_eagerly()
+    # So that functions within the model (Keras's grouped convolution is one) are traced in
+    # place, where their operations can be seen.
+    tf.config.run_functions_eagerly(True)
+    try:
+        with tf.__internal__.FuncGraph("cost").as_default() as graph:
+            model(tf.zeros((1, *images.shape[1:]), images.dtype), training=False)
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_weights)
     parameters = sum(
         variable.shape.num_elements() for variable in model.weights if variable.dtype.is_floating
     )
-    return Cost(trainable, parameters, sum(map(_multiply_adds, graph.graph.get_operations())))
+    return Cost(trainable, parameters, sum(map(_multiply_adds, graph.get_operations())))
 
 
 def _multiply_adds(operation: tf.Operation) -> int:
@@ -129,7 +139,7 @@ def _multiply_adds(operation: tf.Operation) -> int:
     elif kind == "Einsum":
         return _einsum_multiply_adds(operation)
     elif any(attribute.type == "func" for attribute in operation.op_def.attr):
-        raise ValueError(f"cannot count inside of the function that {operation.name} calls")
+        raise ValueError(f"cannot count what runs inside of {operation.name} ({kind})")
     else:
         return 0
     return operation.outputs[0].shape.num_elements() * summed
