@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Level = Literal["c0", "c23", "c40", "c85", "c90", "c95"]
 Encoder = Literal["turbo", "mozjpeg"]
+Subsampling = Literal["4:2:0", "4:4:4"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 
@@ -51,15 +52,18 @@ def encode_canonical(pixels: np.ndarray) -> bytes:
     return _pillow(pixels, quality=CANONICAL_QUALITY, subsampling="4:4:4", optimize=True)
 
 
-def encode(pixels: np.ndarray, quality: int, encoder: str = "turbo") -> bytes:
+def encode(
+    pixels: np.ndarray, quality: int, encoder: str = "turbo", subsampling: Subsampling = "4:2:0"
+) -> bytes:
     """Compresses a face as `encoder` does at `quality`.
 
     Args:
         pixels: uint8 (H, W, 3) RGB.
         quality: 1 to 100.
-        encoder: "turbo", libjpeg-turbo at 4:2:0 as Pillow and TensorFlow have it, rewritten
-            without loss to fewer bytes; or "mozjpeg", MozJPEG 4.0.3 with its own tables and
-            trellis quantisation at 4:2:0.
+        encoder: "turbo", libjpeg-turbo as Pillow and TensorFlow have it, rewritten without
+            loss to fewer bytes; or "mozjpeg", MozJPEG 4.0.3 with its own tables and trellis
+            quantisation.
+        subsampling: of the chrominance; "4:2:0" at every level.
 
     Raises:
         UsageError: unknown encoder, or a quality out of range.
@@ -69,10 +73,10 @@ def encode(pixels: np.ndarray, quality: int, encoder: str = "turbo") -> bytes:
     if encoder == "turbo":
         import mozjpeg_lossless_optimization
 
-        plain = _pillow(pixels, quality=quality, subsampling="4:2:0")
+        plain = _pillow(pixels, quality=quality, subsampling=subsampling)
         return mozjpeg_lossless_optimization.optimize(plain)
     if encoder == "mozjpeg":
-        return _mozjpeg(pixels, quality)
+        return _mozjpeg(pixels, quality, subsampling)
     raise UsageError(f"encoder: expected one of {', '.join(ENCODERS)}, got {encoder!r}")
 
 
@@ -138,13 +142,16 @@ def _pillow(pixels: np.ndarray, **options: object) -> bytes:
     return out.getvalue()
 
 
-def _mozjpeg(pixels: np.ndarray, quality: int) -> bytes:
+def _mozjpeg(pixels: np.ndarray, quality: int, subsampling: Subsampling) -> bytes:
     import jpeglib
+
+    image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
+    image.samp_factor = subsampling
 
     # jpeglib writes to a path only, and does not tell of a disk that is full.
     with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         with jpeglib.version("mozjpeg403"):
-            jpeglib.from_spatial(np.ascontiguousarray(pixels)).write_spatial(file.name, qt=quality)
+            image.write_spatial(file.name, qt=quality)
         data = Path(file.name).read_bytes()
     if not data.endswith(b"\xff\xd9"):
         raise OSError(f"{file.name}: MozJPEG's output is cut off; is the disk full?")
