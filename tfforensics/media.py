@@ -163,15 +163,15 @@ def _decode(file: BinaryIO, head: bytes, name: str, limits: Limits) -> Pixels:
     if kind != "image":
         raise wrong_kind(name, kind, "not-an-image", IMAGE_FORMATS)
     try:
-        # Pillow warns of large images by a limit of its own; ours is below.
+        # Pillow warns of odd tags, and of large images by a limit of its own; ours is below.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             image = Image.open(file, formats=IMAGE_FORMATS)
-        width, height = image.size
-        if width * height > limits.pixels:
-            detail = f"{width} x {height}, at most {limits.pixels} pixels"
-            raise MediaError(name, "too-large", detail)
-        return _to_rgb(image, name)
+            width, height = image.size
+            if width * height > limits.pixels:
+                detail = f"{width} x {height}, at most {limits.pixels} pixels"
+                raise MediaError(name, "too-large", detail)
+            return _to_rgb(image, name)
     except MediaError:
         raise
     except Image.DecompressionBombError:

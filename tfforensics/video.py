@@ -87,8 +87,8 @@ class Video:
         be decoded is left out, so compare what comes with what was asked for.
 
         Raises:
-          MediaError: not one of the frames could be decoded ("no-frames"), or the pass took
-            longer than the limit ("too-long").
+          MediaError: not one of the frames could be decoded ("truncated", "no-frames"), or
+            the pass took longer than the limit ("too-long").
         """
         deadline = time.monotonic() + self._limits.seconds
         self._rewind()
@@ -104,8 +104,9 @@ class Video:
                 found += 1
                 yield Frame(index, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
         if not found:
-            detail = f"none of {len(indices)} could be decoded"
-            raise MediaError(str(self.path), "no-frames", detail)
+            reason = "truncated" if _is_cut(self.path) else "no-frames"
+            detail = f"none of {len(indices)} frames could be decoded"
+            raise MediaError(str(self.path), reason, detail)
 
     def _count(self) -> int:
         deadline = time.monotonic() + self._limits.seconds
@@ -148,7 +149,7 @@ def open_video(path: Path, limits: Limits = LIMITS) -> Iterator[Video]:
         capture = cv2.VideoCapture(*_source(path))
     try:
         if not capture.isOpened():
-            if is_mp4(head) and _is_cut(path):
+            if _is_cut(path):
                 raise MediaError(str(path), "truncated", "the file ends before its index")
             raise MediaError(str(path), "not-a-video", "no video stream that can be decoded")
         yield Video(path, capture, limits)
@@ -163,7 +164,9 @@ def _source(path: Path) -> tuple[str, int, list[int]]:
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether an MP4's boxes reach beyond the file's end, or the box with its index is missing."""
+    """Whether this is an MP4 whose boxes reach beyond its end, or whose index is missing."""
+    if not is_mp4(read_head(path)):
+        return False
     end = path.stat().st_size
     kinds = set()
     position = 0
