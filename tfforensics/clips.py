@@ -44,10 +44,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Listing:
-    """The clips of a dataset and what a reader should be told about it, one line a note."""
+    """The clips of a dataset and what a reader should be told about it.
+
+    Attributes:
+        notes: one line each.
+        notice: what has to be said wherever figures of these clips are shown, such as that
+            they are imitations; empty where there is nothing to say.
+    """
 
     clips: tuple[Clip, ...]
     notes: tuple[str, ...] = ()
+    notice: str = ""
 
 
 def find_folders(root: Path, by: str = "identity") -> Listing:

@@ -7,6 +7,7 @@ there is taken, and what is missing is told.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -127,7 +128,13 @@ def find_clips(root: Path, compression: str | None = None) -> Listing:
                 clips.append(clip)
     if not clips:
         raise DataError(f"{root}: no clip of the official list at compression {compression}")
-    return Listing(tuple(clips), tuple(notes + _missing(clips)))
+    return Listing(tuple(clips), tuple(notes + _missing(clips)), _notice(root))
+
+
+def _notice(root: Path) -> str:
+    """What a folder of imitations says of itself."""
+    marker = root / "demo.json"
+    return json.loads(marker.read_text())["notice"] if marker.is_file() else ""
 
 
 def _clip(path: Path, manipulation: str, compression: str) -> Clip | None:

@@ -96,7 +96,13 @@ class ClipReport:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole record folder."""
+    """A whole record folder.
+
+    Attributes:
+        notes: what a reader should be told about the dataset, one line each.
+        notice: what has to be said wherever figures of these records are shown, such as that
+            they are imitations; empty where there is nothing to say.
+    """
 
     dataset: str
     settings: Settings
@@ -104,6 +110,7 @@ class Manifest:
     clips: tuple[ClipReport, ...]
     notes: tuple[str, ...]
     versions: dict[str, str]
+    notice: str = ""
 
     def select(self, split: str, level: str) -> Iterator[Shard]:
         """Shards of a split at a level, in the order in which they are written."""
@@ -143,6 +150,7 @@ def load(folder: Path) -> Manifest:
             clips=tuple(ClipReport(**clip) for clip in data["clips"]),
             notes=tuple(data["notes"]),
             versions=data["versions"],
+            notice=data.get("notice", ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):

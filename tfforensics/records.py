@@ -71,6 +71,7 @@ def build(
             clips=tuple(c for part in parts for c in written[part.name].clips),
             notes=listing.notes + tuple(shared_source_groups(listing.clips)),
             versions=_versions(),
+            notice=listing.notice,
         )
         manifest.save(done, out)
         shutil.rmtree(out / _PARTS, ignore_errors=True)
@@ -229,6 +230,7 @@ def summary(done: Manifest, out: Path) -> str:
     for level in done.levels:
         size = sum(shard.bytes for shard in done.shards if shard.level == level)
         lines.append(f"level {level:<10}{size / 1e6:>12,.1f} MB")
+    lines += [done.notice] if done.notice else []
     lines += [f"note: {note}" for note in done.notes[:20]]
     if len(done.notes) > 20:
         lines.append(f"note: and {len(done.notes) - 20} more in {out / manifest.NAME}")
