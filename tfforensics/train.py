@@ -141,9 +141,14 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
 def _describe(config: Config, board: Board) -> None:
     """Shows TensorBoard the settings and the first faces of this stretch of training."""
     from tfforensics import degradation, figures, pipeline
+    from tfforensics.validation import MONITOR
 
     plain = configfile.to_dict(config)
-    board.settings(yaml.safe_dump(plain, sort_keys=False), configfile.flat(plain))
+    board.settings(
+        yaml.safe_dump(plain, sort_keys=False),
+        configfile.flat(plain),
+        metric=MONITOR.removeprefix("val_"),
+    )
     x, y = next(iter(pipeline.training_batches(config).take(1)))
     names = degradation.level_names(config.degrade, x["seed"])
     captions = [

@@ -68,12 +68,12 @@ class Validation:
                 for name in scores.manipulations:
                     found[f"val_auc/{level}/{name}"] = _auc(scores.against(name))
             self._show_attention()
+        mean = average([found[f"val_auc/{level}"] for level in curves])
+        assert mean is not None
+        found = {MONITOR: mean} | found
         self._board.validation({name.removeprefix("val_"): auc for name, auc in found.items()})
         self._board.image("validation/roc_and_pr", figures.roc_and_pr(curves))
-        by_level = [found[f"val_auc/{level}"] for level in curves]
-        mean = average(by_level)
-        assert mean is not None
-        return {MONITOR: mean} | found
+        return found
 
     def _batches(self, level: str) -> tf.data.Dataset:
         data = self._config.data

@@ -1,0 +1,211 @@
+"""The training command on a tiny run: resume, refusals, signals, and kills at any moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfforensics import configfile, manifest
+from tfforensics.config import Config
+from tfforensics.run import Run
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent)}
+
+
+@pytest.fixture
+def records(write_records: Any) -> Path:
+    """Two manipulations; validation and test hold both classes."""
+    counts = {"train": 12, "val": 6, "test": 6}
+    return write_records({(m, s): n for m in ("real", "A", "B") for s, n in counts.items()})
+
+
+def settings(records: Path, **sections: dict[str, Any]) -> Config:
+    """A detector that trains in seconds; `sections` on top."""
+    base: dict[str, Any] = {
+        "data": {"records": str(records), "size": 64, "batch": 4},
+        "degrade": {"levels": {"c0": 1, "c40": 1}},
+        "model": {"detector": "meso4", "weights": None},
+        "optimizer": {"learning_rate": 0.003, "ema": 0.9},
+        "train": {
+            "steps": 12, "validate_every": 5, "save_every": 2, "validate_levels": ["c0", "c85"]
+        },
+        "evaluation": {"levels": ["c0", "c85"]},
+    }  # fmt: skip
+    for name, section in sections.items():
+        base[name] = base.get(name, {}) | section
+    return configfile.from_dict(base)
+
+
+def command_line(config: Config, workdir: Path, folder: Path) -> list[str]:
+    import yaml
+
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(configfile.to_dict(config)))
+    program = [sys.executable, "-m", "tfforensics.train"]
+    return [*program, "--config", str(file), "--workdir", str(workdir)]
+
+
+def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_a_run_leaves_what_its_directory_promises(records: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    done = run(command_line(settings(records), workdir, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "| frame AUC |" in done.stdout and "Traceback" not in done.stderr
+
+    metrics = json.loads(Run(workdir).metrics_file.read_text())
+    assert [epoch["step"] for epoch in metrics["history"]] == [5, 10, 12]
+    levels = ("c0", "c85")
+    for epoch in metrics["history"]:
+        by_level = [epoch[f"val_auc/{level}"] for level in levels]
+        assert epoch["val_auc"] == pytest.approx(sum(by_level) / 2)
+        assert {f"val_auc/{level}/{m}" for level in levels for m in "AB"} <= epoch.keys()
+    assert set(metrics["test"]["figures"]) == set(levels)
+    assert Run(workdir).config() == settings(records)
+    assert sorted(p.name for p in Run(workdir).checkpoints.iterdir())[-1] == "step-00000012"
+
+    # Once more: nothing is left to train, and the figures stay.
+    again = run(command_line(settings(records), workdir, tmp_path))
+    assert again.returncode == 0 and "going on from step 12 of 12" in again.stderr
+    assert json.loads(Run(workdir).metrics_file.read_text()) == metrics
+
+    # Another seed is another experiment.
+    changed = settings(records, train={"seed": 1} | _plain(settings(records).train, "seed"))
+    refused = run(command_line(changed, workdir, tmp_path))
+    assert refused.returncode == 2
+    assert "train.seed: 0 -> 1" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def _plain(section: Any, without: str) -> dict[str, Any]:
+    values = dataclasses.asdict(section)
+    values.pop(without)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def test_a_damaged_shard_ends_training_with_its_name(records: Path, tmp_path: Path) -> None:
+    shard = next(manifest.load(records).select("train", "c0"))
+    path = records / shard.path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    ended = run(command_line(settings(records), tmp_path / "run", tmp_path))
+    assert ended.returncode == 1
+    assert str(path) in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_sigterm_saves_and_exits_143(records: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    long = settings(records, train={"steps": 5000, "validate_every": 5000, "save_every": 5000})
+    arguments = command_line(long, workdir, tmp_path)
+    with subprocess.Popen(
+        arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the first progress line: training goes
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    (saved,) = Run(workdir).checkpoints.iterdir()
+    assert 0 < int(saved.name.removeprefix("step-")) < 5000
+    assert "run the same command to go on" in errors
+
+
+def kill_and_resume(config: Config, tmp_path: Path, kills: int, seed: int) -> None:
+    """Asserts that a run killed `kills` times ends like one that was not."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(configfile.to_dict(config)))
+    program = [sys.executable, str(HERE / "train_run.py"), str(file)]
+
+    whole = run([*program, str(tmp_path / "whole")])
+    assert whole.returncode == 0, whole.stderr
+    draw = random.Random(seed)
+    workdir = tmp_path / "killed"
+    at = sorted(draw.randint(1, config.train.steps) for _ in range(kills))
+    for step in at:
+        killed = run([*program, str(workdir), "--kill-at-step", str(step)])
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run([*program, str(workdir)])
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+
+    def examples(run_folder: Path) -> dict[str, str]:
+        seen: dict[str, str] = {}
+        for line in (run_folder / "seen.txt").read_text().splitlines():
+            step, digest = line.split()
+            assert seen.setdefault(step, digest) == digest
+        return seen
+
+    assert examples(workdir).items() >= {
+        (str(step), digest)
+        for step, digest in examples(tmp_path / "whole").items()
+        if int(step) < config.train.steps
+    }
+
+
+def test_killed_and_resumed_ends_with_the_same_bits(records: Path, tmp_path: Path) -> None:
+    kill_and_resume(settings(records), tmp_path, kills=2, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.promise
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("detector", ["plain", "multi_attention"])
+def test_efficientnets_killed_and_resumed(
+    records: Path, tmp_path: Path, detector: str, precision: str
+) -> None:
+    config = settings(
+        records,
+        model={"detector": detector, "backbone": "lite0", "weights": None},
+        train={
+            "steps": 7, "validate_every": 3, "save_every": 2, "precision": precision,
+            "validate_levels": ["c0"],
+        },
+    )  # fmt: skip
+    kill_and_resume(config, tmp_path, kills=2, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("detector", ["plain", "multi_attention"])
+def test_ten_kills_at_random_moments(
+    records: Path, tmp_path: Path, detector: str, precision: str
+) -> None:
+    """SIGKILL from outside, whatever the process is doing: starting, saving, validating."""
+    config = settings(
+        records,
+        model={"detector": detector, "backbone": "lite0", "weights": None},
+        train={
+            "steps": 200, "validate_every": 40, "save_every": 5, "precision": precision,
+            "validate_levels": ["c0"],
+        },
+    )  # fmt: skip
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(configfile.to_dict(config)))
+    program = [sys.executable, str(HERE / "train_run.py"), str(file)]
+    start = time.monotonic()
+    whole = run([*program, str(tmp_path / "whole")])
+    took = time.monotonic() - start
+    assert whole.returncode == 0, whole.stderr
+    draw = random.Random(3)
+    for _ in range(10):
+        with subprocess.Popen([*program, str(tmp_path / "killed")], env=ENVIRONMENT) as process:
+            time.sleep(draw.uniform(0.2, 0.6) * took)
+            process.kill()
+    resumed = run([*program, str(tmp_path / "killed")])
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]

@@ -1,0 +1,88 @@
+"""One process of a training run that tests kill, as a program:
+
+    python train_run.py CONFIG WORKDIR [--kill-at-step N]
+
+Trains like `python -m tfforensics.train` without the evaluation at the end, notes in
+WORKDIR/seen.txt which examples each finished step was given, and prints the digest of all that
+an exact resume must reproduce: weights, optimizer, metrics, history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from tfforensics import command, configfile, pipeline, train
+from tfforensics.run import Run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path)
+    parser.add_argument("workdir", type=Path)
+    parser.add_argument("--kill-at-step", type=int)
+    options = parser.parse_args()
+    command.start_tensorflow()
+    import tensorflow as tf
+    import tf_keras as keras
+
+    config = configfile.from_dict(json.loads(options.config.read_text()))
+    options.workdir.mkdir(exist_ok=True)
+    run = Run(options.workdir)
+    run.save_config(config)
+    seen = (options.workdir / "seen.txt").open("a", buffering=1)
+    batches = pipeline.training_batches
+
+    def noted(settings: Any, start: int = 0) -> tf.data.Dataset:
+        def note(step: int, seeds: Any) -> None:
+            seen.write(f"{step} {hashlib.sha256(seeds.tobytes()).hexdigest()[:16]}\n")
+
+        def pass_on(step: tf.Tensor, batch: Any) -> Any:
+            written = tf.numpy_function(note, [step, batch[0]["seed"]], [])
+            with tf.control_dependencies([written]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        steps = tf.data.Dataset.counter(start)
+        return tf.data.Dataset.zip((steps, batches(settings, start))).map(pass_on)
+
+    pipeline.training_batches = noted
+
+    from tfforensics import resume
+
+    class Killed(resume.ResumableFit):
+        """Dies at the end of a step, before anything of it can be saved."""
+
+        def _end_batch(self, *given: Any) -> None:
+            if options.kill_at_step is not None and self.progress.step >= options.kill_at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            super()._end_batch(*given)
+
+        def digest(self) -> str:
+            variables = [
+                *self._model.variables,
+                *(v for metric in self._model.metrics for v in metric.variables),
+                *self._model.optimizer.variables,
+            ]
+            parts = [variable.numpy().tobytes() for variable in variables]
+            parts.append(json.dumps(self.progress.history).encode())
+            return hashlib.sha256(b"".join(parts)).hexdigest()
+
+    made: list[Killed] = []
+
+    def make(*given: Any, **named: Any) -> Killed:
+        made.append(Killed(*given, **named))
+        return made[-1]
+
+    resume.ResumableFit = make  # type: ignore[assignment, misc]
+    keras.backend.clear_session()
+    train._fit(config, run)
+    print("digest", made[-1].digest())
+
+
+if __name__ == "__main__":
+    main()
