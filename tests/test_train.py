@@ -209,3 +209,14 @@ def test_ten_kills_at_random_moments(
     resumed = run([*program, str(tmp_path / "killed")])
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+
+
+def test_fresh_keeps_the_run_that_was_there(records: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.yaml").write_text("train: {seed: 9}\n")
+    short = settings(records, train={"steps": 2, "validate_every": 2})
+    done = run([*command_line(short, workdir, tmp_path), "--fresh"])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run.1" / "config.yaml").read_text() == "train: {seed: 9}\n"
+    assert Run(workdir).config() == short

@@ -74,7 +74,7 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     except UsageError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         sys.exit(2)
-    except DataError as error:
+    except (DataError, OSError) as error:  # a full disk, a folder that cannot be written
         print(f"{prog}: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

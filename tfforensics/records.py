@@ -314,10 +314,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         size=options.size,
         every_face=options.faces == "all",
     )
-    try:
-        done = build(listing, options.out, settings, workers=options.workers)
-    except OSError as error:
-        raise DataError(str(error)) from error
+    done = build(listing, options.out, settings, workers=options.workers)
     print(summary(done, options.out))
 
 

@@ -6,6 +6,7 @@ python -m tfforensics.train [--config FILE] [--SECTION.KEY VALUE ...] [--workdir
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import sys
 from collections.abc import Sequence
@@ -199,7 +200,18 @@ def _take_up(run: Run, config: Config, override: bool) -> None:
     run.save_config(config)
 
 
-def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Any]:
+def _set_aside(workdir: Path) -> None:
+    """Gives a run another name, so that a new one can begin in its place."""
+    if not workdir.exists():
+        return
+    taken = (workdir.with_name(f"{workdir.name}.{number}") for number in itertools.count(1))
+    aside = next(path for path in taken if not path.exists())
+    with lock.hold(workdir):
+        workdir.rename(aside)
+    _log.info("%s: the run that was there is now %s", workdir, aside)
+
+
+def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Path, Any]:
     given = sys.argv[1:] if arguments is None else list(arguments)
     first = command.Parser(prog="python -m tfforensics.train", add_help=False)
     first.add_argument("--config", type=Path, default=configfile.DEFAULT)
@@ -215,21 +227,26 @@ def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Any]:
     parser.add_argument(
         "--override-resume", action="store_true", help="go on with a changed configuration"
     )
+    parser.add_argument(
+        "--fresh", action="store_true", help="start anew; the run that is there gets another name"
+    )
     config, options = configfile.parse(rest, parser, configfile.read(file.config))
-    return config, (Path(options.workdir or f"runs/{file.config.stem}"), options.override_resume)
+    return config, Path(options.workdir or f"runs/{file.config.stem}"), options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    config, (workdir, override) = _arguments(arguments)
+    config, workdir, options = _arguments(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tfforensics").setLevel(logging.INFO)
     command.start_tensorflow()
     from tfforensics.evaluate import report
     from tfforensics.stopping import Stopped
 
+    if options.fresh:
+        _set_aside(workdir)
     try:
-        metrics = train(config, workdir, override=override)
+        metrics = train(config, workdir, override=options.override_resume)
     except Stopped as stopped:
         print(f"{stopped}; run the same command to go on", file=sys.stderr)
         return stopped.exit_status
