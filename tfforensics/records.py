@@ -12,7 +12,6 @@ import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import time
