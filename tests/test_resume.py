@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import random
@@ -69,7 +68,7 @@ def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"optimizer": "adamw"}, id="adamw"),
+        pytest.param({}, id="adamw"),
         pytest.param(
             {"optimizer": "sgd", "precision": "mixed_bfloat16", "steps_per_execution": 3},
             id="sgd-bfloat16-by-3",
@@ -106,9 +105,10 @@ def test_the_process_is_killed_while_it_saves(straight: Any, tmp_path: Path) -> 
         ".saving-step-00000010",
         "step-00000005",
     ]
-    second = _process(tmp_path)
-    assert second.returncode == 0, second.stderr
-    assert second.stdout.splitlines() == ["from step 5", _digest(straight(optimizer="adamw"))]
+    second = SmallRun(tmp_path)
+    assert second.run.progress.step == 5
+    second.fit()
+    assert_same(second.state(), straight())
 
 
 @pytest.mark.slow
@@ -134,10 +134,6 @@ def _process(workdir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, SCRIPT, workdir, *options], capture_output=True, text=True, check=False
     )
-
-
-def _digest(state: dict[str, Any]) -> str:
-    return hashlib.sha256(repr(state).encode()).hexdigest()
 
 
 def test_an_overflow_skips_the_update_and_not_the_data(straight: Any, tmp_path: Path) -> None:
@@ -166,21 +162,17 @@ def test_an_overflow_skips_the_update_and_not_the_data(straight: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_sigterm_saves_at_the_end_of_the_step(signals: int, straight: Any, tmp_path: Path) -> None:
-    small = SmallRun(tmp_path)
+def test_sigterm_saves_at_the_end_of_the_step(signals: int, tmp_path: Path) -> None:
+    small = SmallRun(tmp_path, eager=True)
 
     def terms() -> None:
         for _ in range(signals):
-            os.kill(os.getpid(), signal.SIGTERM)
+            term()
 
     with pytest.raises(Stopped, match="SIGTERM") as stopped:
         small.fit([AtStep(small.run, 8, terms)])
     assert stopped.value.exit_status == 143
     assert small.store.steps() == [5, 8]
-    if signals == 2:
-        resumed = SmallRun(tmp_path)
-        resumed.fit()
-        assert_same(resumed.state(), straight())
 
 
 def test_sigterm_between_training_and_validation_loses_nothing(

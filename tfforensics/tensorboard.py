@@ -86,7 +86,7 @@ class Board(keras.callbacks.Callback):
         with self._writer.as_default(step=self._progress.step):
             tf.summary.image(tag, image[None], description=description)
 
-    def settings(self, text: str, hparams: Mapping[str, object]) -> None:
+    def settings(self, text: str, hparams: Mapping[str, object], *, metric: str) -> None:
         """Writes the resolved settings as text, and as HParams, by which runs compare.
 
         For the start of a run, or of a stretch of it with other settings.
@@ -95,6 +95,7 @@ class Board(keras.callbacks.Callback):
             text: YAML.
             hparams: by dotted name; what is no number, string or truth value is written as its
                 text.
+            metric: the validation score that runs compare by, as `validation` is given it.
         """
         plain = {
             name: value if isinstance(value, bool | int | float | str) else str(value)
@@ -103,6 +104,10 @@ class Board(keras.callbacks.Callback):
         code = "".join(f"    {line}\n" for line in text.splitlines())
         with self._writer.as_default(step=self._progress.step):
             tf.summary.text("settings", code)
+            hparams_api.hparams_config(
+                hparams=[hparams_api.HParam(name) for name in plain],
+                metrics=[hparams_api.Metric(f"validation/{metric}")],
+            )
             hparams_api.hparams(plain)
 
     def flush(self) -> None:
