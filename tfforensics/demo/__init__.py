@@ -1,0 +1,18 @@
+"""The embedded default data: portraits in motion, and imitations of four manipulations.
+
+Without any data set at hand, `build` writes one in the folder shape of FaceForensics++, so
+that the same code runs on it as on the real one. Nothing in it is real: the people are drawn
+by a program (or animated from photographs that the user gives), and what carries the names
+Deepfakes, Face2Face, FaceSwap and NeuralTextures are IMITATIONS of their traces. Its use is
+to show that everything works, not how well a detector finds the real manipulations.
+
+field -> person, head, hair, scene, light -> portrait    a drawn face, its depth and landmarks
+                                      photograph         the same from a photograph
+performance, animate                                     the face in motion
+imitate                                                  the four imitations
+video, film, folder                                      clips, and the folder of them
+"""
+
+from tfforensics.demo.folder import MARKER, build
+
+__all__ = ["MARKER", "build"]
