@@ -221,6 +221,7 @@ def test_bad_files_leave_stderr_and_the_environment_alone(tmp_path):
     content = bytearray(write_video(tmp_path / "noise.mp4", noise).read_bytes())
     (tmp_path / "cut.mp4").write_bytes(content[:-300])
     (tmp_path / "text.mp4").write_text("text")
+    (tmp_path / "hollow.mp4").write_bytes(content[:40])
     for at in rng.integers(len(content) // 10, len(content) * 9 // 10, 60):
         content[at] ^= 255
     (tmp_path / "damaged.mp4").write_bytes(content)
@@ -230,7 +231,7 @@ from pathlib import Path
 from tfforensics.media import MediaError
 from tfforensics.video import sample_frames
 before = dict(os.environ)
-for name in ("cut", "text", "damaged"):
+for name in ("cut", "text", "hollow", "damaged"):
     try:
         print(len(list(sample_frames(Path({str(tmp_path)!r}) / (name + ".mp4"), 30))))
     except MediaError as error:
@@ -243,4 +244,4 @@ assert "tensorflow" not in sys.modules
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
     )
     assert done.stderr == ""
-    assert done.stdout.split()[:2] == ["truncated", "not-a-video"]
+    assert done.stdout.split()[:3] == ["truncated", "not-a-video", "truncated"]

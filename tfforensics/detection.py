@@ -249,7 +249,7 @@ def _kept(
       most: how many of the best boxes are looked at.
       above: which score a box must surpass.
     """
-    order = np.argsort(-scores, kind="stable")[:most]
+    order = np.argsort(scores, kind="stable")[::-1][:most]
     order = order[scores[order] > above]
     boxes = boxes[order]
     top_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
