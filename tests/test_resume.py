@@ -68,7 +68,7 @@ def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({}, id="adamw"),
+        pytest.param({}, id="adamw", marks=pytest.mark.slow),
         pytest.param(
             {"optimizer": "sgd", "precision": "mixed_bfloat16", "steps_per_execution": 3},
             id="sgd-bfloat16-by-3",
