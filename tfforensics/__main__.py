@@ -11,6 +11,7 @@ COMMANDS = {
     "records": "faces of videos and images -> TFRecords",
     "train": "train a detector; without arguments, on the embedded default",
     "evaluate": "a trained detector -> tables by manipulation and JPEG level",
+    "demo": "the embedded default's videos, drawn or from photographs",
     "models.scaling": "the EfficientNet family: width, depth, resolution, FLOPs, parameters",
 }
 
