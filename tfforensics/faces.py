@@ -87,6 +87,8 @@ def extract(
         crops.
       ValueError: `frames`, `margin` or `size` is not positive.
     """
+    if frames < 1:
+        raise ValueError(f"frames: expected at least 1, got {frames}")
     if margin <= 0:
         raise ValueError(f"margin: expected more than 0, got {margin}")
     if size < 1:

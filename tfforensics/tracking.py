@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -14,9 +14,9 @@ from tfforensics.media import Pixels
 Track = dict[int, Face]
 """One person: the number of the frame among those given -> the face there, ascending."""
 
-# A face of less than this share of the frame's shorter side is looked for only where there is
-# no larger one, and of less than half of it never.
-_SMALL = 1 / 15
+# Shares of a frame's shorter side: the smallest face that is looked for beside larger ones,
+# and the smallest of all. At 720 pixels the latter is the least that the networks can see.
+_SMALL, _SMALLEST = 1 / 15, 1 / 36
 # From one searched frame to the next, a face grows or shrinks by less than this factor.
 _GROWTH = 1.4
 # How unlike two sightings of one person may be (`_unlikeness`).
@@ -26,11 +26,11 @@ _UNLIKE = 1.5
 class FaceFinder:
     """Finds the faces in the frames of a video at a fraction of the cost of searching each.
 
-    Every `every`-th frame is searched for faces of all sizes. The frames between are searched
-    for faces between the smallest and the largest of the two searched frames about them, at
-    any place: whoever stays in view is found wherever they go, and a face of a fifth of the
-    frame's height costs a twentieth of a whole search. Where that finds nothing, the frame is
-    searched whole.
+    Every `every`-th frame is searched for faces from a fifteenth of its height up. The frames
+    between are searched for faces between the smallest and the largest of the two frames
+    about them, at any place: whoever stays in view is found wherever they go, and faces of a
+    fifth of the height cost a twentieth of a search for all. A frame with fewer such faces
+    than the one before it, or with none, is then searched for faces of all sizes.
     """
 
     def __init__(self, *, every: int = 8) -> None:
@@ -51,39 +51,21 @@ class FaceFinder:
           frames: RGB uint8 (H, W, 3), in order of time; at most `every` of them are held.
         """
         frames = iter(frames)
-        before: list[Face] = []
+        before: list[Face] | None = None
         while block := list(islice(frames, self._every)):
             *between, last = block
-            ahead = self._search([last])[0]
-            yield from self._look(between, [*before, *ahead])
-            yield ahead
-            before = ahead
-
-    def _look(self, frames: Sequence[Pixels], known: Sequence[Face]) -> list[list[Face]]:
-        """Searches for faces of about the sizes of those that are known."""
-        if not known:
-            return self._search(frames)
-        sides = [face.side for face in known]
-        found = self._detector.detect(frames, min(sides) / _GROWTH, max(sides) * _GROWTH)
-        return _fill(found, frames, self._search)
-
-    def _search(self, frames: Sequence[Pixels]) -> list[list[Face]]:
-        """Searches for faces of all sizes."""
-        if not frames:
-            return []
-        small = min(frames[0].shape[:2]) * _SMALL
-        found = self._detector.detect(frames, small)
-        return _fill(found, frames, lambda empty: self._detector.detect(empty, small / 2, small))
-
-
-def _fill(
-    found: Sequence[list[Face]],
-    frames: Sequence[Pixels],
-    search: Callable[[Sequence[Pixels]], list[list[Face]]],
-) -> list[list[Face]]:
-    """What was found, and what another search finds in the frames where nothing was."""
-    others = iter(search([f for faces, f in zip(found, frames, strict=True) if not faces]))
-    return [faces or next(others) for faces in found]
+            (ahead,) = self._detector.detect([last], min(last.shape[:2]) * _SMALL)
+            sides = [face.side for face in [*(before or []), *ahead]] or [0]
+            low, high = min(sides) / _GROWTH, max(sides) * _GROWTH
+            found = [*self._detector.detect(between, low, high), ahead]
+            before = ahead if before is None else before
+            for frame, faces in zip(block, found, strict=True):
+                expected = sum(face.side >= low for face in before)
+                before = faces
+                if len(faces) < max(1, expected):
+                    (others,) = self._detector.detect([frame], min(frame.shape[:2]) * _SMALLEST)
+                    before = max(faces, others, key=len)
+                yield before
 
 
 def link(found: Sequence[Sequence[Face]]) -> list[Track]:
