@@ -283,18 +283,19 @@ def _read(folder: Path, checkpoint: tf.train.Checkpoint, partial: bool) -> dict[
                 f"{name}: expected {expected['size']} bytes, SHA-256 {expected['sha256'][:12]}; "
                 f"got {found['size']} bytes, {found['sha256'][:12]}"
             )
+    other = f"{folder}: holds another model than this configuration builds"
     try:
         status = checkpoint.read(str(folder / "state"))
+    except ValueError as error:  # another shape
+        raise UsageError(f"{other} ({_first_line(error)[:200]})") from error
+    try:
         status.assert_existing_objects_matched()
-        if partial:
-            status.expect_partial()
-        else:
+        if not partial:
             status.assert_consumed()
-    except (AssertionError, ValueError) as error:
-        raise UsageError(
-            f"{folder}: holds another model than this configuration builds "
-            f"({_first_line(error)[:200]})"
-        ) from error
+    except AssertionError as error:
+        raise UsageError(f"{other} ({_first_line(error)[:200]})") from error
+    finally:
+        status.expect_partial()  # what was found wrong is said once
     return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
 
 
