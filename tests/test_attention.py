@@ -145,7 +145,7 @@ def test_no_map_is_an_error() -> None:
 
 
 def test_features_that_are_all_border_are_an_error() -> None:
-    with pytest.raises(UsageError, match="expected features of at least 2 x 2 .* got 1 x 1"):
+    with pytest.raises(UsageError, match=r"expected features of at least 2 x 2 .* got 1 x 1"):
         AttentionMaps(4)(random(1, 1, 1, 8))
 
 
