@@ -1,25 +1,37 @@
-"""A run -> its tables: manipulations x levels, frame and video AUC.
+"""A run -> its tables, curves and intervals; several runs -> what they gain over the first.
 
-python -m tfforensics.evaluate RUN
+    python -m tfforensics.evaluate RUN [RUN ...]
+
+Stopped and run again, it asks the detector only what is missing. In `RUN/evaluation/`, for
+the split "test" and the encoder "turbo":
+
+    test.html                 the report, of all encoders that were asked for
+    test.png                  AUC by level, of all encoders
+    test-turbo.json, .csv     every figure with its interval
+    test-turbo.md             the tables
+    test-turbo-*.png          the other pictures
+    comparison-turbo.*        of several runs; in the folder of the first
+    scores/                   what the detector said of each face; judge.py
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfforensics import command, manifest
+from tfforensics import command, files, lock, manifest
 from tfforensics.clips import SPLITS
-from tfforensics.jpeg import ENCODERS, LEVELS
+from tfforensics.jpeg import ENCODERS, LEVELS, Encoder, Level
 from tfforensics.run import Run
 
 if TYPE_CHECKING:
-    import tf_keras as keras
-
     from tfforensics.config import Config
-    from tfforensics.scores import Scores
+    from tfforensics.findings import Findings
 
 
 def evaluate(
@@ -27,114 +39,215 @@ def evaluate(
     *,
     records: Path | None = None,
     split: str = "test",
-    levels: Sequence[str] | None = None,
-    encoder: str | None = None,
+    levels: Sequence[Level] | None = None,
+    encoders: Sequence[Encoder] | None = None,
+    manipulations: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Judges a split at each level and writes the figures to `RUN/evaluation/`.
+    """Judges a split at each level and writes what came of it to `RUN/evaluation/`.
 
     Args:
         run: a finished run; its weights that were best on validation are used.
         records: the record folder; the run's own by default.
         split: "train", "val" or "test".
         levels: JPEG levels; those of the run's configuration by default.
-        encoder: "turbo" or "mozjpeg"; that of the run's configuration by default.
+        encoders: of the levels; that of the run's configuration by default.
+        manipulations: those to judge beside the real faces; empty takes all.
 
     Returns:
-        What `RUN/evaluation/SPLIT.json` then holds; see `tables.Figures`.
+        What `RUN/evaluation/SPLIT-ENCODER.json` of the first encoder then holds; see
+        `findings.Findings.result`.
 
     Raises:
-        UsageError: no finished run there, or a level that the records do not give.
-        DataError: damaged records.
+        UsageError: no finished run there, or a manipulation that is not in the records.
+        DataError: damaged records, or a split without a face.
     """
-    from tfforensics import tables
-
     config = run.config()
-    folder = records or Path(config.data.records)
-    encoder = encoder or config.evaluation.encoder
-    scores = score_split(
-        run.load_network(),
-        config,
-        folder,
-        split=split,
-        levels=levels or config.evaluation.levels,
-        encoder=encoder,
-    )
-    result = {
-        "run": run.name,
-        "records": str(folder),
-        "split": split,
-        "encoder": encoder,
-        "faces": len(scores.at_level(scores.levels[0])),
-        "videos": len(scores.at_level(scores.levels[0]).videos()),
-        "figures": tables.figures(scores),
-    }
-    run.evaluation.mkdir(parents=True, exist_ok=True)
-    manifest.write_json(run.evaluation / f"{split}.json", result)
-    (run.evaluation / f"{split}.md").write_text(report(result))
-    return result
+    with lock.hold(run.evaluation):
+        findings = _examine(
+            run,
+            records or Path(config.data.records),
+            split=split,
+            levels=levels or config.evaluation.levels,
+            encoders=encoders or [config.evaluation.encoder],
+            manipulations=tuple(manipulations),
+        )
+        return write(findings)
 
 
-def score_split(
-    network: keras.Model,
-    config: Config,
+def _examine(
+    run: Run,
     records: Path,
     *,
     split: str,
-    levels: Sequence[str],
-    encoder: str,
-) -> Scores:
-    """What a network says of every face of a split at each level; shows progress."""
-    from tqdm import tqdm
+    levels: Sequence[Level],
+    encoders: Sequence[Encoder],
+    manipulations: tuple[str, ...],
+) -> list[Findings]:
+    """What is found by each encoder; a user's mistakes are told before the network is loaded."""
+    from tfforensics.findings import examine
+    from tfforensics.judge import Judge
+    from tfforensics.pipeline import selected
 
-    from tfforensics.pipeline import evaluation_batches
-    from tfforensics.scores import concatenate
-    from tfforensics.scoring import inference, score
+    selected(manifest.load(records), manipulations)
+    judge = Judge(run)
+    return [
+        examine(
+            judge,
+            records,
+            split=split,
+            levels=levels,
+            encoder=encoder,
+            manipulations=manipulations,
+        )
+        for encoder in encoders
+    ]
 
-    logits = inference(network)
-    faces = sum(shard.count for shard in manifest.load(records).select(split, "c0"))
-    parts = []
-    with tqdm(total=faces * len(levels), unit="face", desc=f"{split}", mininterval=1) as bar:
-        for level in levels:
-            batches = evaluation_batches(
-                records,
-                split,
-                level,
-                size=config.data.size,
-                batch=config.data.batch,
-                encoder=encoder,
-            )
-            parts.append(score(logits, batches, split, after_batch=bar.update))
-    return concatenate(parts)
+
+def write(findings: Sequence[Findings]) -> dict[str, Any]:
+    """Writes tables, pictures and the report of a run.
+
+    Args:
+        findings: of one run and split, one an encoder.
+
+    Returns:
+        The result of the first encoder.
+    """
+    from tfforensics import mistakes, plots, report
+
+    first = findings[0]
+    folder, split = first.run.evaluation, first.scores.split
+    pages = []
+    for found in findings:
+        page = report.Page(found.result(), plots.of(found), mistakes.worst(found))
+        name = f"{split}-{found.encoder}"
+        manifest.write_json(folder / f"{name}.json", page.result)
+        files.write(folder / f"{name}.csv", csv_text(page.result))
+        files.write(folder / f"{name}.md", report_with_details(page.result))
+        for what, picture in page.pictures.items():
+            files.write(folder / f"{name}-{what}.png", picture.light)
+        if page.mistakes:
+            files.write(folder / f"{name}-mistakes.png", mistakes.sheet(page.mistakes))
+        pages.append(page)
+    curves = plots.auc_by_quality(findings) if first.has_figures else None
+    if curves:
+        files.write(folder / f"{split}.png", curves.light)
+    html = report.evaluation(pages, curves, _detector(first.run.config()))
+    files.write(folder / f"{split}.html", html)
+    return pages[0].result
+
+
+def _detector(config: Config) -> str:
+    """A network by name: "multi_attention on EfficientNet b4"."""
+    kind, backbone = config.model.detector, f"EfficientNet {config.model.backbone}"
+    if kind == "plain":
+        return backbone
+    return f"multi-attention on {backbone}" if kind == "multi_attention" else kind
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables as Markdown."""
+    """The tables of AUC as Markdown."""
     from tfforensics import tables
 
-    lines = [
-        f"## {result['run']}: {result['split']} split of {result['records']}",
-        "",
+    lines = [f"## {result['run']}: {result['split']} split of {result['records']}", ""]
+    if result["notice"]:
+        lines += [f"**Imitations.** {result['notice']}", ""]
+    lines += [
         f"{result['faces']:,} faces of {result['videos']:,} videos at each level, "
         f"JPEG by {result['encoder']}; AUC in percent; a video's score is the mean over its faces.",
         "",
-        tables.auc_table(result["figures"], "frame"),
+        tables.overview(result["figures"], "frame"),
         "",
-        tables.auc_table(result["figures"], "video"),
+        tables.overview(result["figures"], "video"),
     ]
+    lines += [f"\nNote: {note}." for note in result["notes"]]
     return "\n".join(lines) + "\n"
+
+
+def report_with_details(result: dict[str, Any]) -> str:
+    """All tables as Markdown: AUC, then every figure with its interval, then what is published."""
+    from tfforensics import tables
+
+    figures, intervals = result["figures"], result["intervals"]
+    lines = [
+        report(result),
+        "Every figure in percent, with its 95% interval over identities. ACC and F1 at one half "
+        f"of the corrected probability; calibration {result['calibration']}.",
+    ]
+    for column in figures:
+        for unit in tables.UNITS:
+            lines += ["", tables.details(figures, intervals, column, unit)]
+    if result["published"]:
+        lines += ["", "Published figures of the same setting, frame AUC; in no average of ours."]
+        lines += ["", tables.beside(result["published"])]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(result: dict[str, Any]) -> str:
+    """Every figure as a row of CSV, shares from 0 to 1."""
+    from tfforensics import tables
+
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["run", "split", "encoder", *tables.CSV_COLUMNS])
+    for row in tables.csv_rows(result["figures"], result["intervals"]):
+        rows.writerow([result["run"], result["split"], result["encoder"], *row])
+    return out.getvalue()
+
+
+def _compare(findings: Sequence[Findings]) -> str:
+    """Writes the comparison of runs by one encoder to the first one's folder; its tables."""
+    from tfforensics import plots, report
+    from tfforensics.comparison import compare, markdown
+
+    found = compare(findings)
+    first = findings[0]
+    name = first.run.evaluation / f"comparison-{first.encoder}"
+    text = markdown(found)
+    drawn = plots.gains(found)
+    manifest.write_json(name.with_suffix(".json"), found.result())
+    files.write(name.with_suffix(".md"), text)
+    files.write(name.with_suffix(".png"), drawn.light)
+    files.write(name.with_suffix(".html"), report.comparison(found, drawn))
+    return text
 
 
 def _parser() -> command.Parser:
     parser = command.Parser(
         prog="python -m tfforensics.evaluate",
-        description="Judge the faces of a split with a trained detector and print its tables.",
+        description="Judge the faces of a split with trained detectors: tables, curves and a "
+        "report in RUN/evaluation/. Stopped and run again, it goes on.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="run directory of tfforensics.train")
-    add("--records", type=Path, metavar="DIR", help="record folder (default: the run's own)")
+    add(
+        "run",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run directory of tfforensics.train; several are compared with the first",
+    )
+    add("--records", type=Path, metavar="DIR", help="record folder (default: the first run's own)")
     add("--split", choices=SPLITS, default="test", help="default: %(default)s")
-    add("--levels", nargs="+", choices=LEVELS, metavar="LEVEL", help="default: the run's own")
-    add("--encoder", choices=ENCODERS, help="default: the run's own")
+    add(
+        "--levels",
+        nargs="+",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help=f"of {', '.join(LEVELS)} (default: those of the first run's configuration)",
+    )
+    add(
+        "--encoder",
+        nargs="+",
+        choices=ENCODERS,
+        metavar="ENCODER",
+        help=f"of {', '.join(ENCODERS)} (default: that of the first run's configuration)",
+    )
+    add(
+        "--manipulations",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="those to judge beside the real faces (default: all)",
+    )
     return parser
 
 
@@ -142,16 +255,28 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
     command.start_tensorflow()
-    run = Run(options.run)
-    result = evaluate(
-        run,
-        records=options.records,
-        split=options.split,
-        levels=options.levels,
-        encoder=options.encoder,
-    )
-    print(report(result))
-    print(f"written to {run.evaluation}", file=sys.stderr)
+    runs = [Run(folder) for folder in options.run]
+    settings = runs[0].config()
+    found = []
+    with contextlib.ExitStack() as held:
+        for run in runs:
+            held.enter_context(lock.hold(run.evaluation))
+        for run in runs:
+            one = _examine(
+                run,
+                options.records or Path(settings.data.records),
+                split=options.split,
+                levels=options.levels or settings.evaluation.levels,
+                encoders=options.encoder or [settings.evaluation.encoder],
+                manipulations=tuple(options.manipulations),
+            )
+            print(report(write(one)))
+            found.append(one)
+        if len(runs) > 1:
+            for by_encoder in zip(*found, strict=True):
+                print(_compare(by_encoder))
+    for run in runs:
+        print(f"written to {run.evaluation}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,214 @@
-"""Figures of scores by manipulation and level, and the tables that show them."""
+"""Figures of scores by manipulation and level, with intervals, and the tables that show them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tfforensics.metrics import measure
-from tfforensics.scores import Scores
+import numpy as np
 
+from tfforensics import metrics
+from tfforensics.intervals import Interval, Resampling, interval, replicates
+from tfforensics.metrics import AVERAGES, Counts
+from tfforensics.scores import Floats, Scores
+
+DASH = "\N{EN DASH}"  # in place of a figure that there is not
 ALL = "all"  # the row of every manipulation together
+UNITS = ("frame", "video")
 
-# level -> manipulation (or ALL) -> "frame" or "video" -> figure -> value; None where the faces
-# are of one class and there is no figure.
-Figures: TypeAlias = dict[str, dict[str, dict[str, dict[str, float] | None]]]
+# How each figure follows from counts. The order is that of the tables.
+FIGURES: dict[str, Callable[[Counts], Floats]] = {
+    "auc": metrics.auc,
+    "accuracy": metrics.accuracy,
+    "f1": metrics.f1,
+    "average_precision": metrics.average_precision,
+    "eer": metrics.equal_error_rate,
+    "tpr_at_fpr_1": lambda counts: metrics.tpr_at_fpr(counts, 0.01),
+    "tpr_at_fpr_5": lambda counts: metrics.tpr_at_fpr(counts, 0.05),
+}
+TITLES = {
+    "auc": "AUC",
+    "accuracy": "ACC",
+    "f1": "F1",
+    "average_precision": "AP",
+    "eer": "EER",
+    "tpr_at_fpr_1": "TPR@1%",
+    "tpr_at_fpr_5": "TPR@5%",
+}
+_AT_A_THRESHOLD = ("accuracy", "f1")
 
 
-def figures(scores: Scores) -> Figures:
-    """Frame and video figures of each level, by manipulation and for all together."""
-    table: Figures = {}
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A figure, 0 to 1, and the same on each resample (B,); None where clips are too few."""
+
+    value: float
+    replicates: Floats | None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95% interval."""
+        return interval(self.replicates)
+
+    def minus(self, other: Measured) -> Measured:
+        """The difference of two figures on the same resamples."""
+        if self.replicates is None or other.replicates is None:
+            return Measured(self.value - other.value, None)
+        return Measured(self.value - other.value, self.replicates - other.replicates)
+
+
+Cell: TypeAlias = dict[str, Measured]  # by figure
+# By level or average, manipulation or ALL, and unit; None where faces are of one class.
+Table: TypeAlias = dict[tuple[str, str, str], Cell | None]
+Plain: TypeAlias = dict[str, dict[str, dict[str, Any]]]  # see `plain`
+
+
+def measure(scores: Scores, decided: Scores, resampling: Resampling) -> Table:
+    """All figures of all levels, and the averages over them that the report has.
+
+    Args:
+        scores: of all levels, as the detector gave them; they rank the faces.
+        decided: the same faces with probabilities of which .5 or above is a call
+            "manipulated"; ACC and F1 are theirs. A video's is the mean over its faces.
+        resampling: of the same clips.
+
+    Returns:
+        Levels in the order of the scores, then those of `metrics.AVERAGES` whose levels are
+        all there; in each the manipulations, then ALL.
+    """
+    table: Table = {}
+    real = scores.label == 0
+    rows = (*scores.manipulations, ALL)
     for level in scores.levels:
-        at_level = scores.at_level(level)
-        table[level] = {}
-        for name in (*at_level.manipulations, ALL):
-            faces = at_level if name == ALL else at_level.against(name)
-            table[level][name] = {
-                unit: None if (found := measure(part)) is None else dataclasses.asdict(found)
-                for unit, part in (("frame", faces), ("video", faces.videos()))
-            }
+        at_level = scores.level == level
+        for name in rows:
+            kept = at_level if name == ALL else at_level & (real | (scores.manipulation == name))
+            for unit in UNITS:
+                ranked, called = scores.take(kept), decided.take(kept)
+                if unit == "video":
+                    ranked, called = ranked.videos(), called.videos()
+                table[level, name, unit] = _cell(ranked, called, resampling)
+    for title, levels in AVERAGES.items():
+        if set(levels) <= set(scores.levels):
+            for name in rows:
+                for unit in UNITS:
+                    cells = [table[level, name, unit] for level in levels]
+                    table[title, name, unit] = average(cells)
     return table
 
 
-def auc_table(table: Figures, unit: str) -> str:
-    """A Markdown table of AUC in percent, manipulations x levels."""
-    names = list(dict.fromkeys(name for row in table.values() for name in row if name != ALL))
+def average(cells: Sequence[Cell | None]) -> Cell | None:
+    """The mean of each figure over cells; None where one of them has none."""
+    known = [cell for cell in cells if cell is not None]
+    if not cells or len(known) < len(cells):
+        return None
+    found = {}
+    for figure in known[0]:
+        value = metrics.average([cell[figure].value for cell in known])
+        assert value is not None
+        found[figure] = Measured(
+            value, metrics.average([cell[figure].replicates for cell in known])
+        )
+    return found
+
+
+def _cell(ranked: Scores, called: Scores, resampling: Resampling) -> Cell | None:
+    if len(np.unique(ranked.label)) < 2:
+        return None
+    cell = {}
+    for figure, of in FIGURES.items():
+        part = called if figure in _AT_A_THRESHOLD else ranked
+        counts = metrics.count(part.label, part.probability)
+        cell[figure] = Measured(float(of(counts)), replicates(part, of, resampling))
+    return cell
+
+
+def plain(table: Table) -> tuple[Plain, Plain]:
+    """A table as JSON values: the figures, and their 95% intervals.
+
+    Returns:
+        Level or average -> manipulation or "all" -> "frame" or "video" -> figure -> value;
+        None in place of a unit's figures where its faces are of one class. And the same with
+        [low, high] for a value, or None where clips are too few for an interval.
+    """
+    figures: Plain = {}
+    intervals: Plain = {}
+    for (level, name, unit), cell in table.items():
+        values = None if cell is None else {key: one.value for key, one in cell.items()}
+        bounds = None if cell is None else {key: _bounds(one.interval) for key, one in cell.items()}
+        figures.setdefault(level, {}).setdefault(name, {})[unit] = values
+        intervals.setdefault(level, {}).setdefault(name, {})[unit] = bounds
+    return figures, intervals
+
+
+def _bounds(found: Interval | None) -> list[float] | None:
+    return None if found is None else [found.low, found.high]
+
+
+def names(figures: Plain) -> list[str]:
+    """The manipulations of a table, and ALL at the end."""
+    return list(dict.fromkeys(name for row in figures.values() for name in row))
+
+
+def overview(figures: Plain, unit: str, figure: str = "auc") -> str:
+    """A Markdown table of one figure in percent, manipulations x levels and averages."""
     rows = [
-        [name, *(percent(_auc(table[level].get(name), unit)) for level in table)]
-        for name in (*names, ALL)
+        [name, *(percent(_value(figures, level, name, unit, figure)) for level in figures)]
+        for name in names(figures)
     ]
-    return markdown([f"{unit} AUC", *table], rows)
+    return markdown([f"{unit} {TITLES[figure]}", *figures], rows)
+
+
+def details(figures: Plain, intervals: Plain, level: str, unit: str) -> str:
+    """A Markdown table of all figures of one level with intervals, manipulations x figures."""
+    rows = [
+        [
+            name,
+            *(
+                with_interval(
+                    _value(figures, level, name, unit, figure),
+                    _value(intervals, level, name, unit, figure),
+                )
+                for figure in FIGURES
+            ),
+        ]
+        for name in figures[level]
+    ]
+    return markdown([f"{level}, {unit}", *TITLES.values()], rows)
+
+
+def _value(table: Plain, level: str, name: str, unit: str, figure: str) -> Any:
+    cell = table[level].get(name, {}).get(unit)
+    return cell and cell[figure]
+
+
+def beside(published: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table of published figures and ours, as `findings.Findings.result` has them."""
+    rows = [
+        [
+            f"{row['level']}, {row['manipulation']}",
+            with_interval(row["our_auc"], row["our_interval"]),
+            percent(row["published_auc"]),
+            f"{row['method']} ({row['source']})",
+        ]
+        for row in published
+    ]
+    return markdown(["setting", "ours", "published", "by"], rows)
+
+
+CSV_COLUMNS = ("level", "manipulation", "unit", "figure", "value", "low", "high")
+
+
+def csv_rows(figures: Plain, intervals: Plain) -> Iterator[list[str]]:
+    """A row of CSV_COLUMNS for each figure; what there is not is empty."""
+    for level, by_name in figures.items():
+        for name, by_unit in by_name.items():
+            for unit, cell in by_unit.items():
+                for figure, value in (cell or dict.fromkeys(FIGURES)).items():
+                    bounds = _value(intervals, level, name, unit, figure) or (None, None)
+                    numbers = ["" if v is None else f"{v:.6f}" for v in (value, *bounds)]
+                    yield [level, name, unit, figure, *numbers]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -54,9 +224,12 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share with one decimal, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"  # noqa: RUF001
+    """A share in percent with one decimal, a dash where there is none."""
+    return DASH if value is None else f"{100 * value:.1f}"
 
 
-def _auc(cell: Mapping[str, Any] | None, unit: str) -> float | None:
-    return cell[unit]["auc"] if cell and cell[unit] else None
+def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A share in percent and its interval: `93.1 [90.2, 95.4]`."""
+    if value is None or bounds is None:
+        return percent(value)
+    return f"{percent(value)} [{percent(bounds[0])}, {percent(bounds[1])}]"
