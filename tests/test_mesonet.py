@@ -52,6 +52,7 @@ def published(body, path, first=1):
     `first` is the number of its first layer of each kind: the released Meso4 begins at 5.
     """
     keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
     for _ in range(first):
         L.Conv2D(1, 1), L.BatchNormalization(), L.Dense(1)
     images = keras.Input((256, 256, 3))
@@ -61,6 +62,8 @@ def published(body, path, first=1):
     for layer in model.layers:
         if isinstance(layer, L.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([20 * kernel, bias])  # so that answers differ by more than noise
     model.save_weights(path)
     return model
 

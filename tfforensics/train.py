@@ -23,7 +23,7 @@ from tfforensics.run import Run
 if TYPE_CHECKING:
     from tfforensics.tensorboard import Board
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("tfforensics.train")  # as a program, __name__ is "__main__"
 
 
 def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str, Any]:
@@ -95,7 +95,11 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     precision = resolve_precision(settings.precision)
     keras.mixed_precision.set_global_policy(precision)
 
+    store = CheckpointStore(run.checkpoints, keep=settings.keep)
     detector = build_detector(config)
+    if initial is not None and not store.steps():
+        # Before anything copies the weights, as averages and Lookahead do.
+        start_from(initial.load_network(), detector.network)
     detector.compile(
         from_config(config, precision),
         jit_compile=settings.jit_compile,
@@ -105,7 +109,7 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     averages = None if momentum is None else AveragedWeights(detector, momentum)
     fit = ResumableFit(
         detector,
-        CheckpointStore(run.checkpoints, keep=settings.keep),
+        store,
         steps=settings.steps,
         validate_every=settings.validate_every,
         monitor=MONITOR,
@@ -117,14 +121,13 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     progress = fit.restore()
     if progress.step:
         _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
-    elif initial is not None:
-        start_from(initial.load_network(), detector.network)
 
     wait = InputWait()
     board = Board(run.tensorboard, progress, batch=config.data.batch, wait=wait)
     line = ProgressLine(progress, steps=settings.steps, batch=config.data.batch, wait=wait)
     callbacks = [] if averages is None else [averages.callback()]
-    _describe(config, board)
+    if not progress.step:
+        _describe(config, board)
     try:
         return fit.fit(
             lambda step: wait.watch(pipeline.training_batches(config, step)),
@@ -140,7 +143,7 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
 
 
 def _describe(config: Config, board: Board) -> None:
-    """Shows TensorBoard the settings and the first faces of this stretch of training."""
+    """Shows TensorBoard the settings and the first faces of the run."""
     from tfforensics import degradation, figures, pipeline
     from tfforensics.validation import MONITOR
 
