@@ -86,9 +86,7 @@ class BilinearAttentionPooling(keras.layers.Layer):
     map, and attention (B, h, w, M); returns float32 (B, M, C).
     """
 
-    def __init__(
-        self, normalisation: str = "l2", *, dtype: str = "float32", **kwargs: Any
-    ) -> None:
+    def __init__(self, normalisation: str = "l2", *, dtype: str = "float32", **kwargs: Any) -> None:
         # Thousands of products are added up: beyond the range of half precision.
         super().__init__(dtype=dtype, **kwargs)
         if normalisation not in ("l2", "mean"):
