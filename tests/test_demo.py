@@ -15,6 +15,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from tfforensics.clips import leaks
@@ -433,6 +434,24 @@ def test_killed_and_run_again_it_does_what_is_missing(folder: Path, tmp_path: Pa
     assert 0 < len([name for name in complete if not Path(name).name.startswith(".")]) <= 30
     build(root, workers=1, **SMALL)
     assert hashes(root) == hashes(folder)
+
+
+def test_a_killed_worker_ends_the_build_with_one_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(BUILD)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "ffpp")], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    workers: list[psutil.Process] = []
+    while not workers and process.poll() is None and time.monotonic() < deadline:
+        children = psutil.Process(process.pid).children()
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        time.sleep(0.01)
+    workers[0].kill()
+    _, error = process.communicate(timeout=60)
+    assert error.splitlines()[-1].startswith("OSError:")
+    assert "a worker was killed" in error
 
 
 def test_drawn_portraits_need_no_tensorflow(tmp_path: Path) -> None:

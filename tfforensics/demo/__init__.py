@@ -6,11 +6,16 @@ by a program (or animated from photographs that the user gives), and what carrie
 Deepfakes, Face2Face, FaceSwap and NeuralTextures are IMITATIONS of their traces. Its use is
 to show that everything works, not how well a detector finds the real manipulations.
 
-field -> person, head, hair, scene, light -> portrait    a drawn face, its depth and landmarks
-                                      photograph         the same from a photograph
-performance, animate                                     the face in motion
-imitate                                                  the four imitations
-video, film, folder                                      clips, and the folder of them
+From the bottom up:
+
+    field                       brushes: scalar fields over a picture
+    person, head, hair, scene   a drawn person, and what is around them
+    light                       shading
+    portrait, photograph        a still face with depth and landmarks, drawn or from a file
+    performance                 what a face does in a clip
+    expression, animate         the face doing it
+    imitate                     the four imitations
+    video, film, folder         clips, and the folder of them
 """
 
 from tfforensics.demo.folder import MARKER, build

@@ -9,11 +9,11 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
-from multiprocessing.connection import wait
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,26 +222,30 @@ def _film_in_parallel(
 ) -> None:
     # Spawned, not forked: TensorFlow's threads, which the caller may have, do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker)
-    with pool:
-        try:
-            for job in as_completed([pool.submit(_film_pair, root, pair, take) for pair in jobs]):
-                bar.update(job.result())
-        except BrokenProcessPool as error:
-            raise OSError(f"{root}: a worker was killed (out of memory?); run again") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker) as pool:
+        # No more at a time than there are workers: what was handed over is waited for at Ctrl-C.
+        pending = iter(jobs)
+        running = {pool.submit(_film_pair, root, pair, take) for pair in islice(pending, workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for job in done:
+                try:
+                    bar.update(job.result())
+                except BrokenProcessPool as error:
+                    raise OSError(f"{root}: a worker was killed (out of memory?)") from error
+            for pair in islice(pending, len(done)):
+                running.add(pool.submit(_film_pair, root, pair, take))
 
 
 def _start_worker() -> None:
     """One core each; Ctrl-C is the parent's to answer, and a worker does not outlive it."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-
-
-def _follow(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+        parent.join()
+        os._exit(1)
