@@ -10,7 +10,8 @@ from tfforensics import __version__, command
 COMMANDS = {
     "records": "faces of videos and images -> TFRecords",
     "train": "train a detector; without arguments, on the embedded default",
-    "evaluate": "a trained detector -> tables by manipulation and JPEG level",
+    "evaluate": "trained detectors -> tables by manipulation and JPEG level, and what one gains",
+    "robustness": "a trained detector -> how it holds as compression grows",
     "demo": "the embedded default's videos, drawn or from photographs",
     "models.scaling": "the EfficientNet family: width, depth, resolution, FLOPs, parameters",
 }

@@ -20,6 +20,7 @@ from tfforensics import calibrated, metrics
 from tfforensics.comparison import Comparison
 from tfforensics.findings import Findings
 from tfforensics.jpeg import quality_of
+from tfforensics.sweep import FIGURES, Point
 from tfforensics.tables import ALL
 
 _LEVELS = "plasma"  # from the first level to the last
@@ -207,6 +208,40 @@ def _gains(found: Comparison, ground: Ground) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.legend(fontsize=8, frameon=False, labelcolor=ground.ink)
+    return figure
+
+
+def robustness(points: Sequence[Point]) -> Picture:
+    """Each figure of a sweep against quality, a column a variant, a line an encoder."""
+    return both(partial(_robustness, points))
+
+
+def _robustness(points: Sequence[Point], ground: Ground) -> Figure:
+    variants = list(dict.fromkeys(point.variant for point in points))
+    encoders = list(dict.fromkeys(point.compression.encoder for point in points))
+    figure, panels = _panels(len(FIGURES) * len(variants), len(variants), 2.2, ground)
+    places = [(name, variant) for name in FIGURES for variant in variants]
+    for axes, (name, variant) in zip(panels, places, strict=True):
+        for encoder, colour in zip(encoders, ground.lines, strict=False):
+            line = [
+                (point.compression.quality, getattr(point, name))
+                for point in points
+                if (point.variant, point.compression.encoder) == (variant, encoder)
+            ]
+            values = [measured.value for _, measured in line]
+            axes.plot([q for q, _ in line], values, color=colour, linewidth=1.6, label=encoder)
+            bands = [(q, measured.interval) for q, measured in line]
+            axes.fill_between(
+                [q for q, band in bands if band], [band.low for _, band in bands if band],
+                [band.high for _, band in bands if band], color=colour, alpha=0.18, linewidth=0,
+            )  # fmt: skip
+        _finish(axes, variant if name == "auc" else "", ground)
+        axes.set(xlim=(102, 3), ylim=(0.3 if name == "auc" else 0, 1.01))
+        if variant == variants[0]:
+            axes.set_ylabel(FIGURES[name])
+        if name == list(FIGURES)[-1]:
+            axes.set_xlabel("JPEG quality")
+    panels[0].legend(fontsize=8, frameon=False, labelcolor=ground.ink)
     return figure
 
 

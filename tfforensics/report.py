@@ -21,6 +21,7 @@ from tfforensics.metrics import AVERAGES
 from tfforensics.mistakes import Mistake
 from tfforensics.plots import Picture
 from tfforensics.published import SOURCES
+from tfforensics.sweep import FIGURES, Sweep
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THUMBNAIL = 160  # pixels
@@ -100,6 +101,23 @@ def comparison(found: Comparison, gains: Picture) -> str:
         verdict=verdict,
         units=tables.UNITS,
         resamples=RESAMPLES,
+    )
+
+
+def robustness(swept: Sweep, drawn: Picture) -> str:
+    """The report of a sweep.
+
+    Args:
+        drawn: as `plots.robustness` draws its points.
+    """
+    return render(
+        "robustness.html",
+        swept=swept,
+        drawn=drawn,
+        figures=FIGURES,
+        columns=list(dict.fromkeys(point.column for point in swept.points)),
+        found={(point.compression.quality, point.column): point for point in swept.points},
+        qualities=list(dict.fromkeys(point.compression.quality for point in swept.points)),
     )
 
 

@@ -119,9 +119,16 @@ def _cell(ranked: Scores, called: Scores, resampling: Resampling) -> Cell | None
     cell = {}
     for figure, of in FIGURES.items():
         part = called if figure in _AT_A_THRESHOLD else ranked
-        counts = metrics.count(part.label, part.probability)
-        cell[figure] = Measured(float(of(counts)), replicates(part, of, resampling))
+        cell[figure] = measured(part, of, resampling)
     return cell
+
+
+def measured(
+    scores: Scores, figure: Callable[[Counts], Floats], resampling: Resampling
+) -> Measured:
+    """A figure of scores of both classes, and of their resamples."""
+    counts = metrics.count(scores.label, scores.probability)
+    return Measured(float(figure(counts)), replicates(scores, figure, resampling))
 
 
 def plain(table: Table) -> tuple[Plain, Plain]:
