@@ -91,6 +91,8 @@ def test_weights_saved_and_loaded_give_equal_outputs(tmp_path):
         ({"name": "v2-s", "taps": ["b7"]}, r"of b1, .*, b6, final for v2-s, got b7"),
         ({"size": 31}, r"size: expected at least 32 pixels for tap 'b6' of b0, got 31"),
         ({"size": 7, "taps": ["b2", "b3"]}, r"at least 8 pixels for tap 'b3' of b0, got 7"),
+        ({"drop_connect": 1.0}, r"drop_connect: expected a rate in \[0, 1\), got 1\.0"),
+        ({"drop_connect": -0.1}, r"drop_connect: expected a rate in \[0, 1\), got -0\.1"),
         ({"weights": "none.h5"}, r"weights: no such file: none\.h5"),
     ],
 )

@@ -31,8 +31,8 @@ def build_backbone(
             lite2), the path of a Keras HDF5 weights file, or None for random weights.
         taps: The outputs to have; None for all of them. What lies behind the last one is
             not built.
-        drop_connect: Rate of stochastic depth at the last block, growing linearly from 0
-            at the first.
+        drop_connect: Rate of stochastic depth, in [0, 1): that of block i of n is i / n of
+            it, from i = 0.
         seed: Of the drop-connect masks.
 
     Returns:
@@ -42,12 +42,14 @@ def build_backbone(
         Maps have the compute dtype of Keras's global policy; preprocessing is in float32.
 
     Raises:
-        UsageError: no such name or tap, an image too small for a tap, or weights that
-            cannot be had or belong to another network.
+        UsageError: no such name or tap, an image too small for a tap, a rate outside its
+            range, or weights that cannot be had or belong to another network.
+        DataError: a packaged weights file is damaged.
     """
     network = architecture(name)
     wanted = _check_taps(network, taps)
     _check_size(network, wanted, size)
+    _check_rate(drop_connect)
     # Before the build, so that a mistake shows at once.
     found = None if weights is None else read_weights(network, weights, head=False)
     images = keras.Input((size, size, 3), dtype="float32", name="images")
@@ -77,6 +79,7 @@ def build_classifier(
     """
     network = architecture(name)
     _check_size(network, ("final",), size)
+    _check_rate(drop_connect)
     found = None if weights is None else read_weights(network, weights, head=True)
     images = keras.Input((size, size, 3), dtype="float32", name="images")
     maps = dict(feature_maps(images, network, drop_connect=drop_connect, seed=seed))
@@ -107,3 +110,8 @@ def _check_size(network: Architecture, taps: Sequence[str], size: int) -> None:
             f"size: expected at least {least} pixels for tap {deepest!r} of {network.name}, "
             f"got {size}"
         )
+
+
+def _check_rate(drop_connect: float) -> None:
+    if not 0.0 <= drop_connect < 1.0:
+        raise UsageError(f"drop_connect: expected a rate in [0, 1), got {drop_connect!r}")

@@ -25,13 +25,13 @@ def feature_maps(
     Args:
         images: (B, H, W, 3) RGB, 0..255.
         architecture: What to build.
-        drop_connect: Rate at the last block; it grows linearly from 0 at the first.
+        drop_connect: Rate of stochastic depth; block i of n has i / n of it.
         seed: Of the drop-connect masks.
 
     Yields:
         Taps and their maps (B, h, w, c), in the order of the network.
     """
-    # In float32 whatever the policy: bfloat16 cannot tell 254 from 255.
+    # In float32 whatever the policy: half precision would round before the mean is taken off.
     x = keras.layers.Rescaling(
         scale=[1 / std for std in architecture.std],
         offset=[-mean / std for mean, std in zip(architecture.mean, architecture.std, strict=True)],
