@@ -11,19 +11,17 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import multiprocessing
 import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tfforensics import command, lock, manifest, shards
+from tfforensics import workers as worker_processes
 from tfforensics.clips import REAL, SPLITS, Listing, find_folders, leaks, shared_source_groups
 from tfforensics.command import DataError, UsageError
 from tfforensics.ffpp import MANIPULATIONS, find_clips
@@ -87,23 +85,14 @@ def _write_parts(
     if not parts:
         return
     clips, faces, start = sum(len(part.clips) for part in parts), 0, time.monotonic()
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    pool = ProcessPoolExecutor(
-        min(workers, len(parts)), multiprocessing.get_context("spawn"), _single_thread
-    )
-    with pool, tqdm(total=clips, unit="clip", file=stream, mininterval=1) as bar:
-        jobs = {pool.submit(_write_part, part, out, settings): part for part in parts}
-        try:
-            for job in as_completed(jobs):
-                faces += job.result()
-                bar.set_postfix_str(f"{faces / (time.monotonic() - start):.1f} faces/s", False)
-                bar.update(len(jobs[job].clips))
-        except BrokenProcessPool as error:
-            raise OSError(
-                f"{out}: a worker was killed (out of memory?); run again to go on"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    write = partial(_write_part, out=out, settings=settings)
+    with tqdm(total=clips, unit="clip", file=stream, mininterval=1) as bar:
+        for part, found in worker_processes.run(
+            write, parts, workers=min(workers, len(parts)), start=_single_thread
+        ):
+            faces += found
+            bar.set_postfix_str(f"{faces / (time.monotonic() - start):.1f} faces/s", False)
+            bar.update(len(part.clips))
 
 
 def _single_thread() -> None:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import cache
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 from tqdm import tqdm
 
-from tfforensics import __version__, lock
+from tfforensics import __version__, command, lock
+from tfforensics import workers as worker_processes
 from tfforensics.clips import SPLITS
 from tfforensics.command import UsageError
 from tfforensics.demo import photograph
@@ -96,11 +90,11 @@ def build(
         missing = [len(_missing(root, a, b)) + len(_missing(root, b, a)) for a, b in pairs]
         jobs = [pair for pair, count in zip(pairs, missing, strict=True) if count]
         with tqdm(total=sum(missing), unit="clip", desc="demo", mininterval=1) as bar:
-            if workers == 1:
-                for pair in jobs:
-                    bar.update(_film_pair(root, pair, take))
-            elif jobs:
-                _film_in_parallel(root, jobs, take, workers, bar)
+            film_pair = partial(_film_pair, root, take=take)
+            for _, written in worker_processes.run(
+                film_pair, jobs, workers=min(workers, max(1, len(jobs))), start=_one_core
+            ):
+                bar.update(written)
 
 
 def _check(identities: Mapping[str, int]) -> None:
@@ -212,40 +206,11 @@ def _portrait(face: Face, take: Take) -> Portrait:
 @cache
 def _detector() -> FaceDetector:
     """One a process: TensorFlow is imported for photographs only."""
+    command.start_tensorflow()
     from tfforensics.detection import FaceDetector
 
     return FaceDetector()
 
 
-def _film_in_parallel(
-    root: Path, jobs: list[tuple[Face, Face]], take: Take, workers: int, bar: tqdm[Any]
-) -> None:
-    # Spawned, not forked: TensorFlow's threads, which the caller may have, do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker) as pool:
-        # No more at a time than there are workers: what was handed over is waited for at Ctrl-C.
-        pending = iter(jobs)
-        running = {pool.submit(_film_pair, root, pair, take) for pair in islice(pending, workers)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for job in done:
-                try:
-                    bar.update(job.result())
-                except BrokenProcessPool as error:
-                    raise OSError(f"{root}: a worker was killed (out of memory?)") from error
-            for pair in islice(pending, len(done)):
-                running.add(pool.submit(_film_pair, root, pair, take))
-
-
-def _start_worker() -> None:
-    """One core each; Ctrl-C is the parent's to answer, and a worker does not outlive it."""
+def _one_core() -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
