@@ -127,15 +127,18 @@ def _pyramid(
     wanted = faces[(faces <= shorter) & (smallest / near <= faces) & (faces <= largest * near)]
     if not len(wanted):
         return
-    base: Any = image
-    # Means of 2 x 2 pixels are fast, and leave the means of many pixels nearly as they were.
-    while min(base.shape[:2]) >= 3 * shorter * _CELL / wanted[0]:
-        halves = base.shape[1] // 2, base.shape[0] // 2
-        base = cv2.resize(base, halves, interpolation=cv2.INTER_AREA)
-    base = base.astype(np.float32)
+    # A search for faces of all sizes is the package's own. Elsewhere means of 2 x 2 pixels come
+    # first: they are fast, and leave the means of many pixels nearly as they were.
+    shrink = wanted[0] > _SMALLEST
+    floats: Any = None
     for face in wanted:
         shape = int(width * _CELL / face), int(height * _CELL / face)
-        yield float(face), cv2.resize(base, shape, interpolation=cv2.INTER_AREA)
+        while shrink and min(image.shape[:2]) >= 3 * min(shape):
+            halves = image.shape[1] // 2, image.shape[0] // 2
+            image = np.asarray(cv2.resize(image, halves, interpolation=cv2.INTER_AREA), np.uint8)
+            floats = None
+        floats = image.astype(np.float32) if floats is None else floats
+        yield float(face), cv2.resize(floats, shape, interpolation=cv2.INTER_AREA)
 
 
 def _run(

@@ -33,7 +33,7 @@ class FaceFinder:
     than the one before it, or with none, is then searched for faces of all sizes.
     """
 
-    def __init__(self, *, every: int = 8) -> None:
+    def __init__(self, *, every: int = 16) -> None:
         """Imports TensorFlow and reads the networks' weights.
 
         Raises:
