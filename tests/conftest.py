@@ -39,7 +39,8 @@ def write_records(tmp_path: Path) -> WriteRecords:
     """Writes a record folder of smooth pictures.
 
     Called with {(manipulation, split): faces}; a face's `frame` is its number within that pair,
-    its clip `000`, `001`, ... changes every `per_clip` faces, a shard ends every `per_shard`.
+    its clip `000`, `001`, ... changes every `per_clip` faces, a shard ends every `per_shard`;
+    `pixels` gives the picture of (manipulation, split, frame) in place of a smooth one.
     """
 
     def write(
@@ -51,6 +52,7 @@ def write_records(tmp_path: Path) -> WriteRecords:
         per_clip: int = 2,
         per_shard: int = 7,
         name: str = "records",
+        pixels: Callable[[str, str, int], np.ndarray] | None = None,
     ) -> Path:
         import tensorflow as tf
 
@@ -66,13 +68,17 @@ def write_records(tmp_path: Path) -> WriteRecords:
                 for frame in range(shard * per_shard, min(count, (shard + 1) * per_shard)):
                     clip = f"{frame // per_clip:03d}"
                     clips[manipulation, split, clip] = clips.get((manipulation, split, clip), 0) + 1
-                    canonical = jpeg.encode_canonical(smooth_face(1000 * number + frame, size))
-                    pixels = jpeg.decode(canonical)
+                    if pixels is None:
+                        picture = smooth_face(1000 * number + frame, size)
+                    else:
+                        picture = pixels(manipulation, split, frame)
+                    canonical = jpeg.encode_canonical(picture)
+                    crop = jpeg.decode(canonical)
                     for level in levels:
                         encoded = (
                             canonical
                             if level == "c0"
-                            else jpeg.encode(pixels, jpeg.quality_of(level), encoder)
+                            else jpeg.encode(crop, jpeg.quality_of(level), encoder)
                         )
                         face = Face(
                             encoded=encoded,

@@ -254,9 +254,9 @@ def _parser() -> command.Parser:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
-    command.start_tensorflow()
     runs = [Run(folder) for folder in options.run]
-    settings = runs[0].config()
+    settings, *_ = [run.config() for run in runs]
+    command.start_tensorflow()
     found = []
     with contextlib.ExitStack() as held:
         for run in runs:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfforensics import command, files, lock, manifest
+from tfforensics import command, files, lock
 from tfforensics.clips import SPLITS
 from tfforensics.jpeg import ENCODERS, Encoder
 from tfforensics.run import Run
@@ -54,7 +54,6 @@ def robustness(
         DataError: damaged records, or a split without faces of both classes.
     """
     folder = records or Path(run.config().data.records)
-    manifest.load(folder)  # a mistake of the user is told before TensorFlow starts
     from tfforensics import plots, report, sweep
     from tfforensics.judge import Judge
 
@@ -128,8 +127,9 @@ def _frames(text: str) -> int:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
-    command.start_tensorflow()
     run = Run(options.run)
+    run.config()  # before TensorFlow takes its time to start
+    command.start_tensorflow()
     text = robustness(
         run,
         records=options.records,
