@@ -171,8 +171,15 @@ def shards(records: Manifest, split: str, manipulations: tuple[str, ...] = ()) -
 def spread(
     folder: Path, split: str, frames: int, manipulations: tuple[str, ...] = ()
 ) -> npt.NDArray[np.int64]:
-    """(K,) the numbers of at most `frames` evenly spaced faces of each video, as stored."""
+    """(K,) the numbers of at most `frames` evenly spaced faces of each video, as stored.
+
+    Raises:
+        UsageError: a manipulation that is not there.
+        DataError: the split has no face.
+    """
     files = [str(folder / s.path) for s in shards(manifest.load(folder), split, manipulations)]
+    if not files:
+        raise DataError(f"{folder}: no face in the {split} split")
 
     def video(records: tf.Tensor) -> tf.Tensor:
         fields = example.parse(records)
