@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,20 +84,23 @@ def serialise(face: Face) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse(record: tf.Tensor, fields: Collection[str] | None = None) -> dict[str, tf.Tensor]:
     """The fields of `Face` as tensors, by name; the image is still encoded.
 
     Args:
         record: string scalar, or string (B,), which is parsed at once.
+        fields: those wanted; all by default.
     """
     spec = {key: tf.io.FixedLenFeature((), tf.string) for key in _BYTES.values()}
     spec |= {key: tf.io.FixedLenFeature(shape, tf.int64) for key, shape in _INTS.items()}
     spec |= {key: tf.io.FixedLenFeature(shape, tf.float32) for key, shape in _FLOATS.items()}
+    keys = _BYTES | {field: field for field in (*_INTS, *_FLOATS)}
+    keys = {field: key for field, key in keys.items() if fields is None or field in fields}
     batched = record.shape.rank == 1
-    parsed = (tf.io.parse_example if batched else tf.io.parse_single_example)(record, spec)
-    return {field: parsed[key] for field, key in _BYTES.items()} | {
-        field: parsed[field] for field in (*_INTS, *_FLOATS)
-    }
+    parsed = (tf.io.parse_example if batched else tf.io.parse_single_example)(
+        record, {key: spec[key] for key in keys.values()}
+    )
+    return {field: parsed[key] for field, key in keys.items()}
 
 
 def deserialise(record: bytes) -> Face:
