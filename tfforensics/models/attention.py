@@ -28,8 +28,8 @@ class AttentionMaps(keras.layers.Layer):
     """M attention maps from a feature map: mask x (ELU(BN(W2 ReLU(BN(W1 * x + b)))) + 1).
 
     W1 is a 3x3 convolution that keeps the channels, W2 a 1x1 convolution to M maps without bias.
-    The mask is 0 in a border (see `border_mask`) and 1 within: a padded border looks like a
-    manipulation to the maps, and no face is cut off there.
+    The mask is 0 in a border (see `border_mask`) and 1 within, which keeps the maps off what the
+    padding of so many convolutions does to the features there.
 
     Maps features (B, h, w, c) to float32 (B, h, w, M), each value >= 0. The convolutions are in the
     compute dtype, the last normalisation and what follows in float32.

@@ -135,9 +135,10 @@ def copy_backbone(source: keras.Model, target: keras.Model) -> None:
 
 
 class SpatialStandardisation(keras.layers.Layer):
-    """(x - mean) / (std + 1e-8) over space for each example and channel, std unbiased.
+    """(x - mean) / std over space for each example and channel, std unbiased and at least 1e-5.
 
-    Maps (B, h, w, C) to float32 of the same shape.
+    The published network divides by std + 1e-8; the larger floor bounds the gradient where a
+    channel is constant. Maps (B, h, w, C) to float32 of the same shape.
     """
 
     def __init__(self, *, dtype: str = "float32", **kwargs: Any) -> None:
@@ -147,8 +148,7 @@ class SpatialStandardisation(keras.layers.Layer):
         centred = maps - tf.reduce_mean(maps, axis=(1, 2), keepdims=True)
         samples = maps.shape[1] * maps.shape[2]
         variance = tf.reduce_sum(centred**2, axis=(1, 2), keepdims=True) / (samples - 1)
-        # The root of 1e-16 is the published 1e-8, and has a gradient where a channel is constant.
-        return centred * tf.math.rsqrt(variance + 1e-16)
+        return centred * tf.math.rsqrt(tf.maximum(variance, 1e-10))
 
 
 def hard_swish(x: tf.Tensor) -> tf.Tensor:
