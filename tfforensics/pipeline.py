@@ -112,10 +112,8 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     degrade = degradation.degrader(config.degrade)
     photometric = augmentation.photometric(config.augment)
 
-    def face(
-        path: tf.Tensor, offset: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        fields = example.parse(_read(path, offset), ("encoded", "label"))
+    def face(record: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        fields = example.parse(record, ("encoded", "label"))
         drawn = degradation.draw(seed)
         image = tf.ensure_shape(jpeg.decode_in_graph(fields["encoded"]), (side, side, 3))
         image = degrade(image, drawn)
@@ -130,7 +128,11 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     positions = tf.data.Dataset.range(start * data.batch, np.iinfo(np.int64).max)
     # Places are found a batch at a time: the formula's price is that of its ops, not of its faces.
     places = positions.batch(data.batch).map(place).unbatch()
-    faces = places.map(face, num_parallel_calls=command.cores())
+    # Under op determinism a function with any other stateful op than a TFRecordDataset in it
+    # takes all parallelism and prefetching from the whole pipeline: so reading stands alone.
+    records = places.flat_map(lambda path, offset, seed: _read(path, offset))
+    seeds = places.map(lambda path, offset, seed: seed)
+    faces = tf.data.Dataset.zip((records, seeds)).map(face, num_parallel_calls=command.cores())
     return faces.batch(data.batch, drop_remainder=True).prefetch(_AHEAD)
 
 
@@ -240,10 +242,10 @@ def _placer(faces: Pools, config: Config) -> Any:
     return place
 
 
-def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
     """One record, its checksums verified. tf.data's Python class does not pass byte offsets on."""
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[path], compression_type="", buffer_size=1 << 18, byte_offsets=[offset]
     )
     dataset = tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string))
-    return tf.data.Dataset.get_single_element(dataset.take(1))
+    return dataset.take(1)
