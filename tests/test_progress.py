@@ -75,9 +75,9 @@ def test_a_line_every_while_where_there_is_no_terminal(clock: Clock) -> None:
     line.close()
     assert stream.getvalue().splitlines() == [
         "step 1,001/2,000  loss 0.0010  auc 0.5000",
-        "step 1,004/2,000  loss 0.0010  auc 0.5000  2.0 images/s  input wait 0%  1 h 06 min left",
-        "step 1,007/2,000  loss 0.0010  auc 0.5000  2.0 images/s  input wait 0%  1 h 06 min left",
-        "step 1,009/2,000  loss 0.2500  2.0 images/s  input wait 0%  1 h 06 min left",
+        "step 1,004/2,000  loss 0.0010  auc 0.5000  2.0 images/s  1 h 06 min left",
+        "step 1,007/2,000  loss 0.0010  auc 0.5000  2.0 images/s  1 h 06 min left",
+        "step 1,009/2,000  loss 0.2500  2.0 images/s  1 h 06 min left",
     ]
 
 

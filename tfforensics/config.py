@@ -36,7 +36,7 @@ class Demo:
     seconds: float = 2.0
     fps: int = 12
     frames: int = 8
-    size: int = 160
+    size: int = 128
     levels: tuple[Level, ...] = ("c0",)
     seed: int = 0
     portraits: str | None = None

@@ -18,6 +18,9 @@ from tfforensics.resume import Progress
 class InputWait:
     """Adds up the time that training waits for its next batch.
 
+    Not for op determinism: there a clock in the pipeline, as any op with a state, takes away
+    its parallelism and prefetching, and so makes the wait that it measures.
+
     Attributes:
         seconds: waited so far.
     """
@@ -35,18 +38,13 @@ class InputWait:
         `zip` asks its parts one after the other: the clock is read before `dataset` is asked,
         and again when the batch is there.
         """
-        asked = tf.data.Dataset.counter().map(lambda _: _clock())
+        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
 
         def note(start: tf.Tensor, batch: Any) -> Any:
-            self._seconds.assign_add(_clock() - start)
+            self._seconds.assign_add(tf.timestamp() - start)
             return batch
 
         return tf.data.Dataset.zip((asked, dataset)).map(note)
-
-
-def _clock() -> tf.Tensor:
-    """Seconds as an op, float64 (). tf.timestamp refuses to run under op determinism."""
-    return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), ())
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,12 @@ class Speed:
 
     Attributes:
         images_per_second: over all replicas.
-        input_wait: the share of the time that was spent waiting for batches, in [0, 1].
+        input_wait: the share of the time that was spent waiting for batches, in [0, 1]; None
+            where nothing watched the input.
     """
 
     images_per_second: float
-    input_wait: float
+    input_wait: float | None
 
 
 class Meter:
@@ -67,7 +66,7 @@ class Meter:
 
     Args:
         batch: images in a training step, over all replicas.
-        wait: what watches the input; without one, `input_wait` is 0.
+        wait: what watches the input, if anything does.
     """
 
     def __init__(self, batch: int, wait: InputWait | None = None) -> None:
@@ -86,7 +85,8 @@ class Meter:
         if before is None or step == before[0]:
             return None
         steps, seconds, waiting = (now - then for now, then in zip(self._mark, before, strict=True))
-        return Speed(steps * self._batch / seconds, min(1.0, waiting / seconds))
+        share = None if self._wait is None else min(1.0, waiting / seconds)
+        return Speed(steps * self._batch / seconds, share)
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -163,7 +163,8 @@ class ProgressLine(keras.callbacks.Callback):
         parts += [f"{name} {float(logs[name]):.4f}" for name in ("loss", "auc") if name in logs]
         if self._speed is not None:
             parts.append(f"{self._speed.images_per_second:.1f} images/s")
-            parts.append(f"input wait {self._speed.input_wait:.0%}")
+            if self._speed.input_wait is not None:
+                parts.append(f"input wait {self._speed.input_wait:.0%}")
         if self._first is not None and step > self._first[0]:
             seconds = (self._steps - step) * (now - self._first[1]) / (step - self._first[0])
             parts.append(f"{duration(seconds)} left")

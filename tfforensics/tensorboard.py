@@ -74,7 +74,8 @@ class Board(keras.callbacks.Callback):
         speed = self._meter.lap(step)
         if speed is not None:
             scalars["speed/images_per_second"] = speed.images_per_second
-            scalars["speed/input_wait"] = speed.input_wait
+            if speed.input_wait is not None:
+                scalars["speed/input_wait"] = speed.input_wait
         self._scalars(scalars)
 
     def validation(self, scores: Mapping[str, float]) -> None:

@@ -122,15 +122,20 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     if progress.step:
         _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
 
-    wait = InputWait()
+    wait = None if settings.deterministic else InputWait()
     board = Board(run.tensorboard, progress, batch=config.data.batch, wait=wait)
     line = ProgressLine(progress, steps=settings.steps, batch=config.data.batch, wait=wait)
     callbacks = [] if averages is None else [averages.callback()]
     if not progress.step:
         _describe(config, board)
+
+    def batches(step: int) -> tf.data.Dataset:
+        dataset = pipeline.training_batches(config, step)
+        return dataset if wait is None else wait.watch(dataset)
+
     try:
         return fit.fit(
-            lambda step: wait.watch(pipeline.training_batches(config, step)),
+            batches,
             Validation(detector.network, config, averages, board),
             callbacks=[*callbacks, board, line],
             before_save=board.flush,
