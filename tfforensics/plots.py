@@ -147,7 +147,10 @@ def _histograms(found: Findings, ground: Ground) -> Figure:
             if len(chosen):
                 share = np.full(len(chosen), 1 / len(chosen))
                 colour = ground.lines[kind]
-                axes.hist(chosen, bins, weights=share, color=colour, alpha=0.6, label=name)
+                axes.hist(
+                    chosen, bins, weights=share, histtype="stepfilled", color=colour, alpha=0.6,
+                    label=name,
+                )  # fmt: skip
         _finish(axes, level, ground)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for axes in panels[-3:]:
