@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -182,3 +186,97 @@ def test_a_split_of_one_class(write_records: WriteRecords) -> None:
         pipeline.training_batches(config(records))
     with pytest.raises(DataError, match="no manipulated face in the val split"):
         pipeline.pools(records, "val", "c0")
+
+
+def test_a_face_does_not_depend_on_the_batch_it_is_in(records: Path) -> None:
+    small = [x["image"] for x, _ in pipeline.training_batches(config(records)).take(6)]
+    large = config(records, data={"batch": 12})
+    together = [x["image"] for x, _ in pipeline.training_batches(large).take(2)]
+    assert np.array_equal(np.concatenate(small), np.concatenate(together))
+
+
+@pytest.mark.parametrize("encoder", jpeg.ENCODERS)
+def test_every_level_is_judged_as_its_encoder_writes_it(
+    write_records: WriteRecords, encoder: str
+) -> None:
+    folder = write_records(
+        {("real", "test"): 3, ("A", "test"): 2}, levels=jpeg.LEVELS, encoder=encoder
+    )
+    for level in jpeg.LEVELS:
+        options = {"size": 64, "batch": 2, "encoder": encoder}
+        batches = list(pipeline.evaluation_batches(folder, "test", level, **options))
+        canonical = list(pipeline.evaluation_batches(folder, "test", "c0", size=64, batch=2))
+        assert [len(batch["image"]) for batch in batches] == [2, 2, 1]
+        for found, start in zip(batches, canonical, strict=True):
+            for image, face in zip(found["image"].numpy(), start["image"].numpy(), strict=True):
+                quality = jpeg.quality_of(level)
+                expected = (
+                    face if level == "c0" else jpeg.decode(jpeg.encode(face, quality, encoder))
+                )
+                assert np.array_equal(image, expected)
+
+
+def test_a_mozjpeg_level_that_is_not_stored_is_not_made_up(records: Path) -> None:
+    with pytest.raises(UsageError, match=r"c85 by mozjpeg is not in .*, which holds c0, c40 b"):
+        evaluate(records, "c85", encoder="mozjpeg")
+    with pytest.raises(UsageError, match="expected one of c0, c23, c40, c85, c90, c95, got 'c1'"):
+        evaluate(records, "c1")
+
+
+def test_evaluation_does_not_start_on_a_shard_that_is_cut_off(records: Path) -> None:
+    path = records / next(manifest.load(records).select("val", "c0")).path
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match=f"{path.name}: expected .* bytes, found"):
+        evaluate(records, "c85")
+
+
+UNDER_DETERMINISM = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tfforensics import configfile, pipeline
+import tensorflow as tf
+import test_pipeline
+tf.config.experimental.enable_op_determinism()
+config = configfile.from_dict(json.loads(sys.argv[2]))
+print(json.dumps(test_pipeline.digests(pipeline.training_batches(config), 20)))
+list(test_pipeline.evaluate(Path(config.data.records), "c85"))
+print("and now one that is rewritten", file=sys.stderr, flush=True)
+tf.random.set_seed(0)
+random = tf.data.Dataset.range(9).map(lambda n: tf.random.uniform(()), num_parallel_calls=2)
+list(random.prefetch(2))
+"""
+
+
+def test_op_determinism_takes_neither_parallelism_nor_prefetching_away(records: Path) -> None:
+    """TensorFlow rewrites a pipeline with one unsafe op in it to run in turn with the training."""
+    settings = config(records)
+    done = subprocess.run(
+        [
+            sys.executable,
+            *("-c", UNDER_DETERMINISM, str(Path(__file__).parent)),
+            json.dumps(configfile.to_dict(settings)),
+        ],
+        env=os.environ | {"TF_CPP_VMODULE": "make_deterministic=3", "TF_CPP_MIN_LOG_LEVEL": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert json.loads(done.stdout) == digests(pipeline.training_batches(settings), 20)
+    ours, _, unsafe = done.stderr.partition("and now one that is rewritten")
+    assert "Rewriting node" in unsafe, "TensorFlow no longer says so: look for another sign"
+    assert "Rewriting node" not in ours, ours[ours.index("Rewriting node") - 300 :][:600]
+
+
+def test_neighbours_in_the_records_are_none_in_training(write_records: WriteRecords) -> None:
+    """The frames of one clip lie side by side: with 4 rounds of the cipher they stay so."""
+    count = 192
+    records = write_records({("real", "train"): count, ("A", "train"): 1}, size=32, per_shard=200)
+    seen = identities(records, count // 2, data={"size": 32})
+    order = np.array([number for name, number in seen if name == "real"])
+    assert sorted(order) == list(range(count))
+    # Of a random order: a third, and nothing.
+    assert np.abs(np.diff(order)).mean() / count == pytest.approx(1 / 3, abs=0.05)
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.2

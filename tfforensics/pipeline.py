@@ -26,7 +26,9 @@ from tfforensics.config import Config
 from tfforensics.manifest import Manifest, Shard
 
 _AHEAD = 4  # batches kept ready: a few, since at 380 px each face takes half a megabyte
-_FRAME = 12  # bytes of a TFRecord's length and its checksum, before the record
+# Of the shuffle's cipher. TensorFlow's own 4 leave runs of neighbours in small pools, whose faces
+# are those of one clip.
+_ROUNDS = 24
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def _placer(faces: Pools, config: Config) -> Any:
         order = tf.stack([seed * tf.ones_like(pool), pool, turn // count], axis=-1)
         # tf.random.experimental.index_shuffle takes one seed for all.
         index = tf.gather(faces.starts, pool) + tf.raw_ops.RandomIndexShuffle(
-            index=turn % count, seed=order, max_index=count - 1, rounds=4
+            index=turn % count, seed=order, max_index=count - 1, rounds=_ROUNDS
         )
         path = tf.gather(faces.paths, tf.gather(faces.shard, index))
         # Two halves of 31 bits, the higher one moved by the run's key.
