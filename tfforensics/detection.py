@@ -29,8 +29,8 @@ _SMALLEST, _STEP = 20, 1 / 0.709
 _RNET_SCORE, _ONET_SCORE = 0.7, 0.8
 _LEVEL_OVERLAP, _OVERLAP = 0.5, 0.7
 
-# Noise can light up every cell of a level, and suppression is quadratic in their number.
-_MOST_PER_LEVEL = 1024
+# Noise can light up every cell, and suppression is quadratic in the number of boxes.
+_MOST = 1024
 # What goes through the proposal network at a time, in pixels: some 100 MB of activations.
 _PIXELS = 400_000
 # Patches go through a network 1, 2, 4, ... or this many at a time: each number costs oneDNN a
@@ -105,11 +105,11 @@ class FaceDetector:
                 boxes = (boxes + offsets * (_CELL - 1)) * (face / _CELL)
                 for place, number in enumerate(numbers):
                     own = cells[:, 0] == place
-                    kept = _kept(boxes[own], scores[own], _LEVEL_OVERLAP, _MOST_PER_LEVEL)
+                    kept = _kept(boxes[own], scores[own], _LEVEL_OVERLAP, _MOST)
                     best = np.concatenate([boxes[own], scores[own, None]], axis=1)[kept]
                     candidates[number].append(best)
         joined = [np.concatenate(of_image) for of_image in candidates]
-        return [_squares(c[_kept(c[:, :4], c[:, 4], _OVERLAP), :4]) for c in joined]
+        return [_squares(c[_kept(c[:, :4], c[:, 4], _OVERLAP, _MOST), :4]) for c in joined]
 
 
 def _pyramid(
@@ -145,16 +145,18 @@ def _run(
     network: Network, images: Sequence[Pixels], squares: Sequence[Floats], side: int
 ) -> list[list[Floats]]:
     """A network's outputs for the patches in the squares: by output, then by image."""
-    patches = np.concatenate(
-        [_patches(image, own, side) for image, own in zip(images, squares, strict=True)]
-    )
+    owners = np.repeat(np.arange(len(images)), [len(own) for own in squares])
+    joined = np.concatenate(squares)
     parts = []
     # Where there is none, one blank patch tells how many outputs there are.
-    for start in range(0, max(1, len(patches)), _PATCHES):
-        batch = patches[start : start + _PATCHES]
-        padded = np.zeros((1 << max(0, len(batch) - 1).bit_length(), side, side, 3), np.float32)
-        padded[: len(batch)] = batch
-        parts.append([output[: len(batch)] for output in _arrays(network, padded)])
+    for start in range(0, max(1, len(joined)), _PATCHES):
+        among, batch = owners[start : start + _PATCHES], joined[start : start + _PATCHES]
+        room = 1 << max(0, len(batch) - 1).bit_length()
+        patches = np.zeros((room, side, side, 3), np.float32)
+        for number in np.unique(among):
+            own = np.flatnonzero(among == number)
+            patches[own] = _patches(images[number], batch[own], side)
+        parts.append([output[: len(batch)] for output in _arrays(network, patches)])
     ends = np.cumsum([len(own) for own in squares])[:-1]
     return [np.split(np.concatenate(same), ends) for same in zip(*parts, strict=True)]
 
@@ -216,7 +218,8 @@ def _faces(squares: Floats, offsets: Floats, landmarks: Floats, scores: Floats) 
     for best in _kept(boxes, scores, _OVERLAP, above=_ONET_SCORE, of_smaller=True):
         left, top, right, bottom = boxes[best].tolist()
         box = left, top, right - left, bottom - top
-        faces.append(Face(box, float(scores[best]), points[best].astype(np.float32)))
+        if min(box[2:]) > 0:
+            faces.append(Face(box, float(scores[best]), points[best].astype(np.float32)))
     return faces
 
 
