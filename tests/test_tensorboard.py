@@ -160,6 +160,7 @@ def test_settings_and_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 def test_tensorboard_shows_it_in_a_browser(tmp_path: Path) -> None:
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         pytest.skip("no chromium and chromedriver (Debian: chromium, chromium-driver)")
