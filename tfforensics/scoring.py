@@ -49,7 +49,7 @@ def score(
             columns[name].append(tensor.numpy())
         after_batch(len(columns["logit"][-1]))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    texts = {name: joined[name].astype(np.str_) for name in _TEXTS}
+    texts = {name: np.array([t.decode() for t in joined[name]], np.str_) for name in _TEXTS}
     # In float64: a float32 sigmoid is 1 for every logit above 17.
     probability = expit(joined["logit"].astype(np.float64))
     return Scores(split, probability, joined["label"], **texts)
