@@ -274,7 +274,7 @@ def report(rows: Sequence[Row]) -> None:
 def report_memory(
     folder: Path, portraits: Sequence[np.ndarray], finder: FaceFinder, n: int
 ) -> None:
-    """Resident memory after 1, 10, 100, ... clips; their sizes in pixels differ in turn."""
+    """Resident memory after 1, 10, 100, ... clips of 16 frames, of which 4 are taken."""
     clips = [make_clip(folder / f"short{k}.mp4", [portraits[k]], k, 16).path for k in range(3)]
     print("\n| clips | seconds | MB |\n|---|---|---|")
     begin = time.process_time()
