@@ -56,7 +56,8 @@ class Extraction:
       asked: frames that were to be read: `frames`, or all where the file has fewer.
       crops: by frame, then by track.
       skipped: how many of the frames that were asked for gave no crop, by reason:
-        "undecodable", or "no-face" where the wanted person is not (or nobody is) found.
+        "undecodable", or "no-face" where the wanted person (or anybody) is not found. No box
+        is ever made up from the frames about it.
     """
 
     asked: int
@@ -78,7 +79,8 @@ def extract(
 
     Args:
       frames: how many frames of a video, evenly spaced (`video.evenly_spaced`).
-      margin: side of the square over the longer side of the face's box.
+      margin: side of the square over the longer side of the face's box, as
+        `tracking.smooth_sides` has it.
       size: side of the crops in pixels.
       every: all tracks that last (`tracking.persistent`), not the foremost alone.
 
