@@ -128,7 +128,7 @@ def test_shrinking_does_not_alias_and_keeps_the_mean() -> None:
     stripes[:, ::2] = 255
     small = resized(stripes, 20)
     # Away from the border, where the filter sees as much of one as of the other.
-    assert np.abs(small[:, 2:-2].astype(int) - 128).max() <= 8
+    assert np.abs(small[:, 2:-2].astype(int) - 128).max() <= 10
     np.testing.assert_array_equal(resized(stripes, SIDE), stripes)
 
 
