@@ -30,7 +30,6 @@ from tfforensics.jpeg import ENCODERS, LEVELS, Encoder, Level
 from tfforensics.run import Run
 
 if TYPE_CHECKING:
-    from tfforensics.config import Config
     from tfforensics.findings import Findings
 
 
@@ -131,17 +130,8 @@ def write(findings: Sequence[Findings]) -> dict[str, Any]:
     curves = plots.auc_by_quality(findings) if first.has_figures else None
     if curves:
         files.write(folder / f"{split}.png", curves.light)
-    html = report.evaluation(pages, curves, _detector(first.run.config()))
-    files.write(folder / f"{split}.html", html)
+    files.write(folder / f"{split}.html", report.evaluation(pages, curves))
     return pages[0].result
-
-
-def _detector(config: Config) -> str:
-    """A network by name: "multi_attention on EfficientNet b4"."""
-    kind, backbone = config.model.detector, f"EfficientNet {config.model.backbone}"
-    if kind == "plain":
-        return backbone
-    return f"multi-attention on {backbone}" if kind == "multi_attention" else kind
 
 
 def report(result: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ def roc_and_pr(
     pr.set(xlabel="recall", ylabel="precision", title="Precision and recall")
     for axes in (roc, pr):
         axes.set(xlim=(0, 1), ylim=(0, 1.01))
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower center")
     return _render(figure)
 
 

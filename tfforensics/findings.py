@@ -9,6 +9,7 @@ from typing import Any
 
 from tfforensics import calibrated, intervals, manifest, precedents, tables
 from tfforensics.calibrated import Calibrator
+from tfforensics.config import Model
 from tfforensics.jpeg import Encoder, Level
 from tfforensics.judge import Judge
 from tfforensics.manifest import Manifest
@@ -31,7 +32,8 @@ class Findings:
         records: the record folder.
         held: its manifest.
         encoder: of every level but c0.
-        detector: digest of the network and its weights.
+        network: what kind of network judged.
+        weights: digest of it and its weights.
         scores: of all levels, one after the other, as the detector gave them.
         calibrator: fitted on validation.
         cost: of the network, for one face.
@@ -44,7 +46,8 @@ class Findings:
     records: Path
     held: Manifest
     encoder: Encoder
-    detector: str
+    network: str
+    weights: str
     scores: Scores
     calibrator: Calibrator
     cost: Cost
@@ -63,7 +66,8 @@ class Findings:
         first = self.scores.at_level(self.scores.levels[0])
         return {
             "run": self.run.name,
-            "detector": self.detector,
+            "network": self.network,
+            "weights": self.weights,
             "records": str(self.records),
             "notice": self.held.notice,
             "split": self.scores.split,
@@ -133,7 +137,8 @@ def examine(
         records=records,
         held=held,
         encoder=encoder,
-        detector=judge.digest,
+        network=_name(judge.config.model),
+        weights=judge.digest,
         scores=scores,
         calibrator=calibrator,
         cost=measure(judge.network),
@@ -141,6 +146,15 @@ def examine(
         precedents=tuple(precedents.find(held, trained_on, split)),
         notes=tuple(_notes(judge, scores, table)),
     )
+
+
+def _name(model: Model) -> str:
+    backbone = f"EfficientNet {model.backbone}"
+    if model.detector == "plain":
+        return backbone
+    if model.detector == "multi_attention":
+        return f"multi-attention on {backbone}"
+    return {"meso4": "Meso4", "mesoinception4": "MesoInception4"}[model.detector]
 
 
 def _notes(judge: Judge, scores: Scores, table: Table) -> Iterator[str]:

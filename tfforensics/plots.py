@@ -155,7 +155,7 @@ def _histograms(found: Findings, ground: Ground) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for axes in panels[-3:]:
         axes.set_xlabel("logit")
-    panels[0].legend(fontsize=8, frameon=False, labelcolor=ground.ink)
+    panels[0].legend(loc="upper left", fontsize=8, frameon=False, labelcolor=ground.ink)
     return figure
 
 
@@ -210,7 +210,7 @@ def _gains(found: Comparison, ground: Ground) -> Figure:
     axes.set_yticks(range(len(columns)), columns)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.legend(fontsize=8, frameon=False, labelcolor=ground.ink)
+    axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=ground.ink)
     return figure
 
 
@@ -244,7 +244,7 @@ def _robustness(points: Sequence[Point], ground: Ground) -> Figure:
             axes.set_ylabel(FIGURES[name])
         if name == list(FIGURES)[-1]:
             axes.set_xlabel("JPEG quality")
-    panels[0].legend(fontsize=8, frameon=False, labelcolor=ground.ink)
+    panels[0].legend(loc="lower left", fontsize=8, frameon=False, labelcolor=ground.ink)
     return figure
 
 

@@ -61,20 +61,18 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def evaluation(pages: Sequence[Page], curves: Picture | None, detector: str) -> str:
+def evaluation(pages: Sequence[Page], curves: Picture | None) -> str:
     """The report of a run on a split.
 
     Args:
         pages: what there is to show of each encoder.
-        curves: AUC by level, of all of them.
-        detector: what kind of network it is.
+        curves: AUC by level, of all of them; None where there are no figures.
     """
     first = pages[0].result
     columns = list(first["figures"])
     return render(
         "evaluation.html",
         pages=pages,
-        detector=detector,
         curves=curves,
         tiles=[column for column in columns if column in AVERAGES] or columns,
         averages=list(AVERAGES),
