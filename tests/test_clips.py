@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -121,6 +122,14 @@ def test_other_files_are_told_and_left_out(tree):
         "real/c: neither an image nor a video by its name",
         "swap/b.txt: neither an image nor a video by its name",
     )
+
+
+def test_a_name_that_is_no_text_is_told_and_left_out(tree):
+    root = tree("real/a.mp4", "swap/a.mp4")
+    Path(os.fsdecode(os.fsencode(root) + b"/real/\xff.mp4")).touch()
+    listing = clips.find_folders(root)
+    assert len(listing.clips) == 2
+    assert listing.notes == ("'real/\\udcff.mp4': a name that is not UTF-8",)
 
 
 def test_the_listing_is_in_order(tree):

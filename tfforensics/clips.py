@@ -88,6 +88,9 @@ def find_folders(root: Path, by: str = "identity") -> Listing:
     notes = []
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if not _is_utf8(name := str(path.relative_to(root))):
+                notes.append(f"{name!a}: a name that is not UTF-8")
+                continue
             if path.suffix.lower() not in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
                 notes.append(f"{path.relative_to(root)}: neither an image nor a video by its name")
                 continue
@@ -156,6 +159,15 @@ def shared_source_groups(clips: Iterable[Clip]) -> list[str]:
         for group, by in sorted(members.items())
         if len(by) > 1
     ]
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a file's name can be written down: Linux takes any bytes for one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _connected(edges: Iterable[tuple[str, str]]) -> dict[str, str]:

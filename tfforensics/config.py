@@ -59,7 +59,8 @@ class Data:
         size: side of the network's input in pixels; other records are resized to it after
             degradation.
         batch: faces in a training step, over all replicas.
-        real_share: share of real faces in the training batches, within (0, 1).
+        real_share: share of real faces in the training batches, to the nearest fraction of
+            whole numbers up to 1,000.
     """
 
     records: str = "records/demo"
@@ -72,7 +73,9 @@ class Data:
     def __post_init__(self) -> None:
         _check("data.size", self.size, 16 <= self.size <= 1024, "16 to 1024 pixels")
         _check("data.batch", self.batch, self.batch >= 1, "at least 1")
-        _check("data.real_share", self.real_share, 0 < self.real_share < 1, "between 0 and 1")
+        _check(
+            "data.real_share", self.real_share, 0.001 <= self.real_share <= 0.999, "0.001 to 0.999"
+        )
 
 
 @dataclass(frozen=True)
