@@ -1,0 +1,107 @@
+"""An export, loaded: its two signatures as functions, its card, its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfforensics import manifest
+from tfforensics.command import DataError
+from tfforensics.serving import publish, refusal
+from tfforensics.serving.card import ModelCard
+from tfforensics.serving.saved_model import BY_BYTES, BY_PIXELS
+
+CARD = "assets/model_card.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A version of an exported model, ready to be asked.
+
+    Answers are dicts of arrays with one row a face: `probability`, `logit`, and `attention`
+    and `quality` where the model has them (see `saved_model`).
+
+    Attributes:
+        folder: of the version.
+        card: crop contract, calibration and thresholds, limits.
+    """
+
+    folder: Path
+    card: ModelCard
+    _model: Any = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.card.crop.size
+
+    def by_bytes(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
+        """Judges JPEG or PNG files of faces, as TF Serving does.
+
+        Raises:
+            DataError: one of them is no whole JPEG or PNG, or beyond the limits of `decode`.
+        """
+        return self._ask(BY_BYTES, image_bytes=tf.constant(list(files), tf.string))
+
+    def by_pixels(self, faces: np.ndarray) -> dict[str, np.ndarray]:
+        """Judges faces as uint8 (B, size, size, 3) RGB.
+
+        Raises:
+            DataError: they have another shape or type, or there are none.
+        """
+        expected = (self.size, self.size, 3)
+        if faces.dtype != np.uint8 or faces.shape[1:] != expected or not len(faces):
+            raise DataError(
+                f"pixels: expected uint8 faces, at least one, of shape {expected}, got "
+                f"{faces.dtype} {faces.shape}"
+            )
+        return self._ask(BY_PIXELS, pixels=tf.constant(faces))
+
+    def logits(self, faces: np.ndarray) -> np.ndarray:
+        """float32 (B,) of faces as `by_pixels` takes them."""
+        return self.by_pixels(faces)["logit"]
+
+    def _ask(self, signature: str, **inputs: tf.Tensor) -> dict[str, np.ndarray]:
+        try:
+            answers = self._model.signatures[signature](**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            raise DataError(refusal.reason(error.message)) from error
+        return {name: answer.numpy() for name, answer in answers.items()}
+
+
+def load_export(path: str | Path) -> Exported:
+    """Loads what `python -m tfforensics.export` wrote.
+
+    A SavedModel is a program. Its hashes tell damage, not malice: load only one whose origin
+    you trust.
+
+    Args:
+        path: the base path (its newest version is taken) or the folder of a version.
+
+    Raises:
+        UsageError: there is no export.
+        DataError: the card or the graph is damaged or of a newer format.
+    """
+    folder = publish.resolve(Path(path))
+    card = read_card(folder)
+    expected = publish.hashes(folder).get("saved_model.pb")
+    if manifest.sha256_of(folder / "saved_model.pb") != expected:
+        raise DataError(f"{folder / 'saved_model.pb'}: SHA-256 differs from {publish.HASHES}'s")
+    return Exported(folder, card, tf.saved_model.load(str(folder)))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The model card of a version.
+
+    Raises:
+        DataError: it is missing, damaged or of another schema.
+    """
+    try:
+        return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DataError) as error:
+        raise DataError(f"{folder / CARD}: {error}") from error

@@ -1,0 +1,191 @@
+"""What is exported: the network of a run or of released weights, and what its card says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfforensics import calibrated, manifest
+from tfforensics.calibration import Calibration
+from tfforensics.command import DataError, UsageError
+from tfforensics.config import Config
+from tfforensics.run import Run
+from tfforensics.serving import server
+from tfforensics.serving.card import CropContract, DataFacts, ModelCard
+
+Weights = Literal["best", "ema"]
+_DETECTOR = "MTCNN (mtcnn 1.0.0)"
+_LIMITS = (
+    "An answer is a measurement, not a proof; nobody should be accused on it alone.",
+    "Figures hold for media like those they were measured on. Manipulations, cameras and "
+    "compressions that were not trained on can lower them to chance.",
+    "One face is judged at a time, cut out as described above. Other crops, masks, drawings and "
+    "faces of a few dozen pixels give an answer too, and it means nothing.",
+    "Differences between groups of people have not been measured unless they are listed above.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A network in float32 and its card."""
+
+    network: keras.Model
+    card: ModelCard
+
+
+def load(path: Path, weights: Weights | None = None) -> Source:
+    """A run directory, or a file of MesoNet's released weights.
+
+    Args:
+        path: of either.
+        weights: of a run: "best" on validation as trained, or their moving average, "ema"; None
+            takes what validation judged, which is the average where the run has one.
+
+    Raises:
+        UsageError: neither, or a run without such weights.
+        DataError: it is damaged.
+    """
+    if path.is_dir():
+        return _of_run(Run(path), weights)
+    if weights is not None:
+        raise UsageError(f"--weights: expected a run for {weights!r}, got the file {path}")
+    return _of_released_weights(path)
+
+
+def _of_run(run: Run, weights: Weights | None) -> Source:
+    config = run.config()
+    averaged = config.optimizer.ema is not None
+    if weights == "ema" and not averaged:
+        raise UsageError(f"--weights: {run.folder} has no moving average (optimizer.ema is null)")
+    own = weights == "best" and averaged  # what validation and evaluation did not judge
+    with _float32():
+        network = _as_trained(run) if own else run.load_network()
+    data, margin = _data(config)
+    model = config.model
+    limits = list(_LIMITS)
+    if data is None:
+        limits.append("The records were not at hand: the margin is the default, the data unknown.")
+    card = ModelCard(
+        name=server.model_name(run.folder.resolve().name),
+        detector=model.detector,
+        backbone=None if model.detector.startswith("meso") else model.backbone,
+        weights=f"best on validation{', averaged' if averaged and not own else ''}",
+        crop=CropContract(_DETECTOR, margin, config.data.size),
+        outputs=(),
+        data=data,
+        training=_training(config),
+        evaluation=None if own else _evaluation(run, config),
+        calibration=None if own else _calibration(run),
+        limits=tuple(limits),
+    )
+    return Source(network, card)
+
+
+def _of_released_weights(path: Path) -> Source:
+    from tfforensics.models.mesonet import from_released_weights
+
+    with _float32():
+        network = from_released_weights(path).network
+    card = ModelCard(
+        name=server.model_name(path.stem),
+        detector=network.name.replace("_", ""),
+        backbone=None,
+        weights=f"released by MesoNet's authors ({path.name}), their label turned round",
+        crop=CropContract(_DETECTOR, manifest.Settings().margin, network.input_shape[1]),
+        outputs=(),
+        data=None,
+        training={},
+        evaluation=None,
+        calibration=None,
+        limits=(
+            *_LIMITS,
+            "Its authors cut faces out by another detector and turned them upright.",
+        ),
+    )
+    return Source(network, card)
+
+
+def _as_trained(run: Run) -> keras.Model:
+    """The weights that were best on validation, not their average."""
+    from tfforensics.checkpoint import CheckpointStore
+    from tfforensics.models import build_detector
+
+    detector = build_detector(run.config())
+    store = CheckpointStore(run.checkpoints)
+    if store.restore_best(tf.train.Checkpoint(model=detector), partial=True) is None:
+        raise UsageError(f"{run.folder}: no validated checkpoint yet; train it further")
+    return detector.network
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Networks are built in float32 however they were trained; their weights are so anyway."""
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+
+
+def _data(config: Config) -> tuple[DataFacts | None, float]:
+    """What the records say of themselves, and their crop margin."""
+    folder = Path(config.data.records)
+    if not (folder / manifest.NAME).is_file():
+        return None, manifest.Settings().margin
+    records = manifest.load(folder)
+    taken = config.data.manipulations or records.manipulations
+    clips = [c for c in records.clips if c.found and c.manipulation in ("real", *taken)]
+    splits = [s for s in ("train", "val", "test") if any(c.split == s for c in clips)]
+    facts = DataFacts(
+        dataset=records.dataset,
+        manipulations=tuple(taken),
+        faces={s: sum(c.found for c in clips if c.split == s) for s in splits},
+        videos={s: sum(c.split == s for c in clips) for s in splits},
+        source_compression=tuple(sorted({c.source_compression for c in clips} - {""})),
+        notice=records.notice,
+        notes=records.notes,
+    )
+    return facts, records.settings.margin
+
+
+def _training(config: Config) -> dict[str, Any]:
+    degrade = config.degrade
+    return {
+        "steps": config.train.steps,
+        "batch": config.data.batch,
+        "seed": config.train.seed,
+        "optimizer": config.optimizer.name,
+        "initial weights": config.model.initial or config.model.weights or "none",
+        "JPEG levels": " ".join(degrade.levels)
+        if degrade.quality is None
+        else "Q{} to Q{}".format(*degrade.quality),
+    }
+
+
+def _evaluation(run: Run, config: Config) -> dict[str, Any] | None:
+    path = run.evaluation / f"test-{config.evaluation.encoder}.json"
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
+    return found
+
+
+def _calibration(run: Run) -> Calibration | None:
+    path = run.folder / calibrated.NAME
+    if not path.is_file():
+        return None
+    try:
+        return Calibration.from_json(path.read_text())
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
