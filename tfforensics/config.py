@@ -331,12 +331,10 @@ class Evaluation:
     Attributes:
         levels: JPEG levels of the table.
         encoder: turbo or mozjpeg.
-        export: whether the detector is exported to `RUN/export/` at the end.
     """
 
     levels: tuple[Level, ...] = ("c0", "c23", "c40", "c85", "c90", "c95")
     encoder: Encoder = "turbo"
-    export: bool = True
 
     def __post_init__(self) -> None:
         _check_levels("evaluation.levels", self.levels)
