@@ -182,7 +182,7 @@ def spread(
         raise DataError(f"{folder}: no face in the {split} split")
 
     def video(records: tf.Tensor) -> tf.Tensor:
-        fields = example.parse(records)
+        fields = example.parse(records, ("manipulation", "clip"))
         return tf.strings.join([fields["manipulation"], fields["clip"]], separator="/")
 
     videos = tf.data.TFRecordDataset(files).batch(256).map(video, num_parallel_calls=1)
