@@ -128,7 +128,6 @@ def test_addresses_have_one_form(address: str) -> None:
 
 
 def test_grpc_is_patient_too(waits: list[float]) -> None:
-    pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
     import grpc
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc

@@ -30,7 +30,6 @@ from tfforensics.serving import goldens, measure, publish
 from tfforensics.serving.card import ModelCard
 from tfforensics.serving.exported import load_export
 
-pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 MESONET = Path(__file__).parents[2] / "shared" / "mesonet"
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 

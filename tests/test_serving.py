@@ -30,7 +30,6 @@ from tfforensics.command import DataError
 from tfforensics.serving import measure, saved_model, server, warmup
 from tfforensics.serving.exported import Exported, load_export
 
-pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 NAME = "run"
 
 

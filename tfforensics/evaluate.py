@@ -31,6 +31,7 @@ from tfforensics.run import Run
 
 if TYPE_CHECKING:
     from tfforensics.findings import Findings
+    from tfforensics.judge import Judge
 
 
 def evaluate(
@@ -60,35 +61,42 @@ def evaluate(
         UsageError: no finished run there, or a manipulation that is not in the records.
         DataError: damaged records, or a split without a face.
     """
+    from tfforensics.judge import Judge
+
     config = run.config()
+    folder = records or Path(config.data.records)
+    _check(folder, manipulations)
     with lock.hold(run.evaluation):
         findings = _examine(
-            run,
-            records or Path(config.data.records),
+            Judge(run),
+            folder,
             split=split,
             levels=levels or config.evaluation.levels,
             encoders=encoders or [config.evaluation.encoder],
-            manipulations=tuple(manipulations),
+            manipulations=manipulations,
         )
         return write(findings)
 
 
+def _check(records: Path, manipulations: Sequence[str]) -> None:
+    """Tells a mistake before a network is loaded."""
+    from tfforensics.pipeline import selected
+
+    selected(manifest.load(records), tuple(manipulations))
+
+
 def _examine(
-    run: Run,
+    judge: Judge,
     records: Path,
     *,
     split: str,
     levels: Sequence[Level],
     encoders: Sequence[Encoder],
-    manipulations: tuple[str, ...],
+    manipulations: Sequence[str],
 ) -> list[Findings]:
-    """What is found by each encoder; a user's mistakes are told before the network is loaded."""
+    """What is found by each encoder."""
     from tfforensics.findings import examine
-    from tfforensics.judge import Judge
-    from tfforensics.pipeline import selected
 
-    selected(manifest.load(records), manipulations)
-    judge = Judge(run)
     return [
         examine(
             judge,
@@ -96,7 +104,7 @@ def _examine(
             split=split,
             levels=levels,
             encoder=encoder,
-            manipulations=manipulations,
+            manipulations=tuple(manipulations),
         )
         for encoder in encoders
     ]
@@ -247,18 +255,22 @@ def main(arguments: Iterable[str] | None = None) -> None:
     runs = [Run(folder) for folder in options.run]
     settings, *_ = [run.config() for run in runs]
     command.start_tensorflow()
+    from tfforensics.judge import Judge
+
+    records = options.records or Path(settings.data.records)
+    _check(records, options.manipulations)
     found = []
     with contextlib.ExitStack() as held:
         for run in runs:
             held.enter_context(lock.hold(run.evaluation))
-        for run in runs:
+        for judge in [Judge(run) for run in runs]:
             one = _examine(
-                run,
-                options.records or Path(settings.data.records),
+                judge,
+                records,
                 split=options.split,
                 levels=options.levels or settings.evaluation.levels,
                 encoders=options.encoder or [settings.evaluation.encoder],
-                manipulations=tuple(options.manipulations),
+                manipulations=options.manipulations,
             )
             print(report(write(one)))
             found.append(one)

@@ -14,6 +14,7 @@ from typing import Any
 import tf_keras as keras
 
 from tfforensics.models.architecture import Architecture, Stage
+from tfforensics.models.depthwise import DepthwiseConv2D
 from tfforensics.models.dropout import DropConnect, Dropout
 
 
@@ -129,11 +130,9 @@ class _Builder:
         if stage.expand != 1:
             x = self.conv(x, channels * stage.expand, name=name + "expand_conv")
             x = self.activate(self.norm(x, name + "expand_bn"), name + "expand_activation")
-        x = keras.layers.DepthwiseConv2D(
+        x = DepthwiseConv2D(
             stage.kernel,
             stride,
-            "same",
-            use_bias=False,
             depthwise_initializer=_conv_initializer(),
             name=name + self._depthwise_name,
         )(x)

@@ -6,7 +6,6 @@ Network", WIFS 2018; released weights: https://github.com/DariusAf/MesoNet (Apac
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,9 @@ def _numbered(weights: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray
     ours = {"conv2d": "conv", "batch_normalization": "norm", "dense": "dense"}
     layers: dict[str, list[tuple[int, dict[str, np.ndarray]]]] = {kind: [] for kind in ours}
     for layer, arrays in weights.items():
-        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups("0")  # type: ignore[union-attr]
+        kind, _, number = layer.rpartition("_")
+        if not number.isdecimal():
+            kind, number = layer, "0"
         layers.setdefault(kind, []).append((int(number), arrays))
     return {
         f"{ours.get(kind, kind)}{position}/{name}": array
