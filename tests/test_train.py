@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tfforensics import configfile, manifest
+from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
 
@@ -125,36 +126,52 @@ def test_sigterm_saves_and_exits_143(records: Path, tmp_path: Path) -> None:
     assert "run the same command to go on" in errors
 
 
+class Killed:
+    """A run that is killed (SIGKILL) again and again, and beside it one that is not."""
+
+    def __init__(self, config: Config, tmp_path: Path) -> None:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(configfile.to_dict(config)))
+        program = [sys.executable, str(HERE / "train_run.py"), str(file)]
+        self.steps = config.train.steps
+        self.whole, self.killed = tmp_path / "whole", tmp_path / "killed"
+        self.program = [*program, str(self.killed)]
+        start = time.monotonic()
+        whole = run([*program, str(self.whole)])
+        self.seconds = time.monotonic() - start
+        assert whole.returncode == 0, whole.stderr
+        self._digest = whole.stdout.splitlines()[-1]
+
+    def kill(self, option: str, at: int) -> None:
+        """One process that dies at a step (`--kill-at-step`) or within a save (`...-sync`)."""
+        process = run([*self.program, option, str(at)])
+        assert process.returncode == -signal.SIGKILL, process.stderr
+
+    def ends_like_the_other(self) -> None:
+        resumed = run(self.program)
+        assert resumed.returncode == 0, resumed.stderr
+        assert resumed.stdout.splitlines()[-1] == self._digest
+        assert _examples(self.killed, self.steps) == _examples(self.whole, self.steps)
+
+
+def _examples(workdir: Path, steps: int) -> dict[int, str]:
+    """By step what it was given, which is the same however often the step was made."""
+    seen: dict[int, str] = {}
+    for line in (workdir / "seen.txt").read_text().splitlines():
+        step, digest = line.split()
+        if int(step) < steps:  # beyond lies what was fetched ahead
+            assert seen.setdefault(int(step), digest) == digest
+    assert sorted(seen) == list(range(steps))
+    return seen
+
+
 def kill_and_resume(config: Config, tmp_path: Path, kills: int, seed: int) -> None:
-    """Asserts that a run killed `kills` times ends like one that was not."""
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(configfile.to_dict(config)))
-    program = [sys.executable, str(HERE / "train_run.py"), str(file)]
-
-    whole = run([*program, str(tmp_path / "whole")])
-    assert whole.returncode == 0, whole.stderr
+    """Asserts that a run killed at `kills` steps ends like one that was not."""
+    pair = Killed(config, tmp_path)
     draw = random.Random(seed)
-    workdir = tmp_path / "killed"
-    at = sorted(draw.randint(1, config.train.steps) for _ in range(kills))
-    for step in at:
-        killed = run([*program, str(workdir), "--kill-at-step", str(step)])
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = run([*program, str(workdir)])
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
-
-    def examples(run_folder: Path) -> dict[str, str]:
-        seen: dict[str, str] = {}
-        for line in (run_folder / "seen.txt").read_text().splitlines():
-            step, digest = line.split()
-            assert seen.setdefault(step, digest) == digest
-        return seen
-
-    assert examples(workdir).items() >= {
-        (str(step), digest)
-        for step, digest in examples(tmp_path / "whole").items()
-        if int(step) < config.train.steps
-    }
+    for step in sorted(draw.randint(1, config.train.steps) for _ in range(kills)):
+        pair.kill("--kill-at-step", step)
+    pair.ends_like_the_other()
 
 
 def test_killed_and_resumed_ends_with_the_same_bits(records: Path, tmp_path: Path) -> None:
@@ -190,25 +207,32 @@ def test_ten_kills_at_random_moments(
         records,
         model={"detector": detector, "backbone": "lite0", "weights": None},
         train={
-            "steps": 200, "validate_every": 40, "save_every": 5, "precision": precision,
+            "steps": 60, "validate_every": 20, "save_every": 3, "precision": precision,
             "validate_levels": ["c0"],
         },
     )  # fmt: skip
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(configfile.to_dict(config)))
-    program = [sys.executable, str(HERE / "train_run.py"), str(file)]
-    start = time.monotonic()
-    whole = run([*program, str(tmp_path / "whole")])
-    took = time.monotonic() - start
-    assert whole.returncode == 0, whole.stderr
+    pair = Killed(config, tmp_path)
+    pair.kill("--kill-at-sync", 9)  # the second checkpoint, half written
+    assert list((pair.killed / "checkpoints").glob(".saving-*"))
     draw = random.Random(3)
-    for _ in range(10):
-        with subprocess.Popen([*program, str(tmp_path / "killed")], env=ENVIRONMENT) as process:
-            time.sleep(draw.uniform(0.2, 0.6) * took)
+    for _ in range(9):
+        with subprocess.Popen(pair.program, env=ENVIRONMENT) as process:
+            time.sleep(draw.uniform(0.3, 0.8) * pair.seconds)
             process.kill()
-    resumed = run([*program, str(tmp_path / "killed")])
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    pair.ends_like_the_other()
+
+
+def test_xla_is_refused_without_a_gpu(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from tfforensics.train import train
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(UsageError, match=r"^train\.jit_compile: expected false .*, got true$"):
+        train(settings(records, train={"jit_compile": True}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_fresh_keeps_the_run_that_was_there(records: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One process of a training run that tests kill, as a program:
 
-    python train_run.py CONFIG WORKDIR [--kill-at-step N]
+    python train_run.py CONFIG WORKDIR [--kill-at-step N | --kill-at-sync N]
 
 Trains like `python -m tfforensics.train` without the evaluation at the end, notes in
 WORKDIR/seen.txt which examples each finished step was given, and prints the digest of all that
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("workdir", type=Path)
     parser.add_argument("--kill-at-step", type=int)
+    parser.add_argument("--kill-at-sync", type=int, help="within a save: at the Nth fsync")
     options = parser.parse_args()
     command.start_tensorflow()
     import tensorflow as tf
@@ -52,7 +54,16 @@ def main() -> None:
 
     pipeline.training_batches = noted
 
-    from tfforensics import resume
+    from tfforensics import checkpoint, resume
+
+    sync, synced = checkpoint._sync, itertools.count(1)
+
+    def sync_or_die(path: Path) -> None:
+        if next(synced) == options.kill_at_sync:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(path)
+
+    checkpoint._sync = sync_or_die
 
     class Killed(resume.ResumableFit):
         """Dies at the end of a step, before anything of it can be saved."""

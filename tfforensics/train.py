@@ -44,6 +44,7 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
     """
     from tfforensics.evaluate import evaluate
 
+    _check_machine(config)
     _build_demo(config)
     run = Run(workdir)
     with lock.hold(workdir):
@@ -60,6 +61,17 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
         metrics = {"history": history, "test": final}
         manifest.write_json(run.metrics_file, metrics)
     return metrics
+
+
+def _check_machine(config: Config) -> None:
+    """Refuses, before anything is written, what this machine should not be asked to do."""
+    import tensorflow as tf
+
+    if config.train.jit_compile and not tf.config.list_physical_devices("GPU"):
+        raise UsageError(
+            "train.jit_compile: expected false on a machine without a GPU, where XLA is several "
+            "times slower, got true"
+        )
 
 
 def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
