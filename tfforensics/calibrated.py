@@ -63,7 +63,8 @@ def calibrate(judge: Judge, records: Path) -> Calibrator:
     It is fitted on the validation split of the records that the run was trained on, with the
     levels, the encoder and the manipulations of its configuration, whatever is then evaluated:
     so that a level or a manipulation that the run was not meant for does not help to choose
-    the threshold that it is judged by.
+    the threshold that it is judged by. A run that was trained on self-blended faces alone is
+    calibrated on such faces.
 
     Args:
         judge: the run's detector.
@@ -81,16 +82,19 @@ def calibrate(judge: Judge, records: Path) -> Calibrator:
     if not any(shard.count for shard in compression.shards(held, "val", manipulations)):
         return Calibrator(None, f"none: {folder} has no face in the val split")
     settings = config.evaluation
-    scores = concatenate(
-        judge.at_levels(folder, "val", settings.levels, settings.encoder, manipulations)
-    )
+    if config.data.selfblend == 1:
+        scores = concatenate(judge.self_blended(folder, "val", settings.levels))
+    else:
+        scores = concatenate(
+            judge.at_levels(folder, "val", settings.levels, settings.encoder, manipulations)
+        )
     try:
         fitted = calibration.fit(scores, quality(scores))
     except DataError as error:
         return Calibrator(None, f"none: {error}")
     files.write(judge.run.folder / NAME, fitted.to_json())
-    levels = ", ".join(settings.levels)
-    return Calibrator(fitted, f"fitted on the val split of {folder} at {levels}")
+    what = "the self-blended val split" if config.data.selfblend == 1 else "the val split"
+    return Calibrator(fitted, f"fitted on {what} of {folder} at {', '.join(settings.levels)}")
 
 
 def reliability(calibrator: Calibrator, scores: Scores) -> dict[str, dict[str, Reliability]]:

@@ -61,6 +61,9 @@ class Data:
         batch: faces in a training step, over all replicas.
         real_share: share of real faces in the training batches, to the nearest fraction of
             whole numbers up to 1,000.
+        selfblend: share of the manipulated faces that are made from real ones (selfblend.py), to
+            the nearest fraction of whole numbers up to 1,000; 1 takes no manipulated face, which
+            the records then need not have.
     """
 
     records: str = "records/demo"
@@ -69,6 +72,7 @@ class Data:
     size: int = 380
     batch: int = 16
     real_share: float = 0.5
+    selfblend: float = 0.0
 
     def __post_init__(self) -> None:
         _check("data.size", self.size, 16 <= self.size <= 1024, "16 to 1024 pixels")
@@ -76,6 +80,7 @@ class Data:
         _check(
             "data.real_share", self.real_share, 0.001 <= self.real_share <= 0.999, "0.001 to 0.999"
         )
+        _check("data.selfblend", self.selfblend, 0 <= self.selfblend <= 1, "0 to 1")
 
 
 @dataclass(frozen=True)

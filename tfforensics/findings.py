@@ -169,7 +169,13 @@ def _notes(judge: Judge, scores: Scores, table: Table) -> Iterator[str]:
             f"no interval where a class has fewer than {intervals.FEWEST_CLUSTERS} clips that do "
             "not depend on one another"
         )
-    trained = judge.config.data.manipulations
-    unseen = [name for name in scores.manipulations if trained and name not in trained]
+    data = judge.config.data
+    trained = data.manipulations
+    all_trained = not trained and data.selfblend < 1
+    unseen = [
+        name
+        for name in scores.manipulations
+        if data.selfblend == 1 or not (all_trained or name in trained)
+    ]
     if unseen:
         yield f"not trained on {', '.join(unseen)}"

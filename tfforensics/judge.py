@@ -20,7 +20,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfforensics import __version__, compression, files, jpeg, manifest, pipeline
+from tfforensics import __version__, compression, files, jpeg, manifest, pipeline, selfblended
+from tfforensics.clips import REAL
 from tfforensics.command import DataError
 from tfforensics.compression import Compression
 from tfforensics.jpeg import Encoder, Level
@@ -124,6 +125,25 @@ class Judge:
 
             name = level if level == "c0" else f"{level}-{encoder}"
             return _Question("-".join([name, *manipulations]), faces, manipulations, None, batches)
+
+        return self._ask(records, split, [question(level) for level in levels])
+
+    def self_blended(self, records: Path, split: str, levels: Sequence[Level]) -> list[Scores]:
+        """The scores of `selfblended.batches`, for each JPEG level by turbo; shows progress.
+
+        Raises:
+            DataError: damaged records.
+        """
+        real = sum(
+            s.count for s in manifest.load(records).select(split, "c0") if s.manipulation == REAL
+        )
+
+        def question(level: Level) -> _Question:
+            def batches() -> tf.data.Dataset:
+                return selfblended.batches(self.config, records, split, level)
+
+            name = f"{level}-selfblend-{self.config.train.seed}"
+            return _Question(name, 2 * real, (), None, batches)
 
         return self._ask(records, split, [question(level) for level in levels])
 

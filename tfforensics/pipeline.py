@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfforensics import augmentation, command, degradation, example, jpeg, manifest
+from tfforensics import augmentation, command, degradation, example, jpeg, manifest, selfblend
 from tfforensics.clips import REAL
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
@@ -52,23 +52,31 @@ class Pools:
     offset: np.ndarray
 
 
-def pools(folder: Path, split: str, level: str, manipulations: tuple[str, ...] = ()) -> Pools:
+def pools(
+    folder: Path,
+    split: str,
+    level: str,
+    manipulations: tuple[str, ...] = (),
+    *,
+    real_only: bool = False,
+) -> Pools:
     """Finds every face of a split at a stored level.
 
     Args:
         folder: written by `tfforensics.records`.
         manipulations: those to take; empty takes all.
+        real_only: take none of them, and do without.
 
     Raises:
         UsageError: no such level or manipulation in the records.
         DataError: a shard is missing or cut off, or one of the classes has no face.
     """
     records = manifest.load(folder)
-    names = (REAL, *selected(records, manipulations))
+    names = (REAL,) if real_only else (REAL, *selected(records, manipulations))
     shards = {name: list(_shards(records, folder, split, level, name)) for name in names}
     flat = [shard for name in names for shard in shards[name]]
     counts = np.array([sum(s.count for s in shards[name]) for name in names], np.int64)
-    if not counts[0] or not counts[1:].any():
+    if not counts[0] or not (real_only or counts[1:].any()):
         lacking = REAL if not counts[0] else "manipulated"
         raise DataError(f"{folder}: no {lacking} face in the {split} split at level {level}")
     full = counts > 0
@@ -109,15 +117,21 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     """
     data = config.data
     folder = Path(data.records)
-    place = _placer(pools(folder, "train", data.level, data.manipulations), config)
+    real_only = data.selfblend == 1
+    faces_of = pools(folder, "train", data.level, data.manipulations, real_only=real_only)
+    place = _placer(faces_of, config)
     side = manifest.load(folder).settings.size
     degrade = degradation.degrader(config.degrade)
     photometric = augmentation.photometric(config.augment)
 
-    def face(record: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        fields = example.parse(record, ("encoded", "label"))
+    def face(
+        record: tf.Tensor, seed: tf.Tensor, blended: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        fields = example.parse(record, ("encoded", "label", "landmarks"))
         drawn = degradation.draw(seed)
         image = tf.ensure_shape(jpeg.decode_in_graph(fields["encoded"]), (side, side, 3))
+        if data.selfblend:
+            image = selfblend.present(image, fields["landmarks"], seed, blended)
         image = degrade(image, drawn)
         if side != data.size:
             image = tf.ensure_shape(degradation.resize(image, data.size), (data.size,) * 2 + (3,))
@@ -125,16 +139,19 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
             image = augmentation.flip(image, drawn)
         if photometric is not None:
             image = photometric(image, drawn)
-        return {"image": image, "seed": seed}, tf.cast(fields["label"], tf.float32)
+        label = tf.maximum(tf.cast(fields["label"], tf.float32), tf.cast(blended, tf.float32))
+        return {"image": image, "seed": seed}, label
 
     positions = tf.data.Dataset.range(start * data.batch, np.iinfo(np.int64).max)
     # Places are found a batch at a time: the formula's price is that of its ops, not of its faces.
     places = positions.batch(data.batch).map(place).unbatch()
     # Under op determinism a function with any other stateful op than a TFRecordDataset in it
     # takes all parallelism and prefetching from the whole pipeline: so reading stands alone.
-    records = places.flat_map(lambda path, offset, seed: _read(path, offset))
-    seeds = places.map(lambda path, offset, seed: seed)
-    faces = tf.data.Dataset.zip((records, seeds)).map(face, num_parallel_calls=command.cores())
+    records = places.flat_map(lambda path, offset, seed, blended: _read(path, offset))
+    drawn = places.map(lambda path, offset, seed, blended: (seed, blended))
+    faces = tf.data.Dataset.zip((records, drawn)).map(
+        lambda record, drawn: face(record, *drawn), num_parallel_calls=command.cores()
+    )
     return faces.batch(data.batch, drop_remainder=True).prefetch(_AHEAD)
 
 
@@ -147,6 +164,7 @@ def evaluation_batches(
     batch: int,
     encoder: str = "turbo",
     manipulations: tuple[str, ...] = (),
+    real_only: bool = False,
 ) -> tf.data.Dataset:
     """Every face of a split once, at one level, in the order in which they are stored.
 
@@ -171,7 +189,7 @@ def evaluation_batches(
             f"{', '.join(records.levels)} by {records.settings.encoder}; "
             f"write it with tfforensics.records --encoder {encoder} --levels {level}"
         )
-    names = (REAL, *selected(records, manipulations))
+    names = (REAL,) if real_only else (REAL, *selected(records, manipulations))
     source = level if stored else "c0"
     shards = [s for name in names for s in _shards(records, folder, split, source, name)]
     if not sum(shard.count for shard in shards):
@@ -217,21 +235,30 @@ def _shards(
 
 
 def _placer(faces: Pools, config: Config) -> Any:
-    """The formula from positions (B,) to the faces that stand there and their seeds."""
+    """The formula from positions (B,) to the faces that stand there, their seeds, and which are
+    to be blended with themselves."""
     share = Fraction(config.data.real_share).limit_denominator(1000)
+    blends = Fraction(config.data.selfblend).limit_denominator(1000)
     seed = config.train.seed
     key = np.frombuffer(hashlib.sha256(f"{seed} faces".encode()).digest()[:4], np.int32)[0]
-    manipulations = len(faces.counts) - 1
+    manipulations = max(1, len(faces.counts) - 1)
 
-    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         # Real faces before this position, so that any stretch of positions has its share.
         real = position * share.numerator // share.denominator
         is_real = (position + 1) * share.numerator // share.denominator > real
         manipulated = position - real
-        pool = tf.where(is_real, tf.zeros_like(real), 1 + manipulated % manipulations)
-        turn = tf.where(is_real, real, manipulated // manipulations)
+        # The same again within the manipulated ones: those that are made from real faces.
+        made = manipulated * blends.numerator // blends.denominator
+        above = (manipulated + 1) * blends.numerator // blends.denominator > made
+        blended = ~is_real & above
+        manipulated -= made
+        pool = tf.where(is_real | blended, tf.zeros_like(real), 1 + manipulated % manipulations)
+        turn = tf.where(is_real, real, tf.where(blended, made, manipulated // manipulations))
         count = tf.gather(faces.counts, pool)
-        order = tf.stack([seed * tf.ones_like(pool), pool, turn // count], axis=-1)
+        # Real faces that are blended have an order of their own.
+        key_of_pool = tf.where(blended, tf.cast(len(faces.counts), tf.int64), pool)
+        order = tf.stack([seed * tf.ones_like(pool), key_of_pool, turn // count], axis=-1)
         # tf.random.experimental.index_shuffle takes one seed for all.
         index = tf.gather(faces.starts, pool) + tf.raw_ops.RandomIndexShuffle(
             index=turn % count, seed=order, max_index=count - 1, rounds=_ROUNDS
@@ -239,7 +266,8 @@ def _placer(faces: Pools, config: Config) -> Any:
         path = tf.gather(faces.paths, tf.gather(faces.shard, index))
         # Two halves of 31 bits, the higher one moved by the run's key.
         halves = [position // 2**31 + key, position % 2**31]
-        return path, tf.gather(faces.offset, index), tf.cast(tf.stack(halves, axis=-1), tf.int32)
+        seeds = tf.cast(tf.stack(halves, axis=-1), tf.int32)
+        return path, tf.gather(faces.offset, index), seeds, blended
 
     return place
 

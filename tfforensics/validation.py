@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfforensics import figures
+from tfforensics import figures, selfblended
 from tfforensics.config import Config
 from tfforensics.ema import AveragedWeights
+from tfforensics.jpeg import Level
 from tfforensics.metrics import average, measure
 from tfforensics.pipeline import evaluation_batches
 from tfforensics.scores import Floats, Ints, Scores
@@ -75,9 +76,14 @@ class Validation:
         self._board.image("validation/roc_and_pr", figures.roc_and_pr(curves))
         return found
 
-    def _batches(self, level: str) -> tf.data.Dataset:
+    def _batches(self, level: Level) -> tf.data.Dataset:
+        """Faces of the kinds that are trained on, and no others."""
         data = self._config.data
-        return evaluation_batches(
+        if data.selfblend:
+            blended = selfblended.batches(self._config, Path(data.records), "val", level)
+            if data.selfblend == 1:
+                return blended
+        manipulated = evaluation_batches(
             Path(data.records),
             "val",
             level,
@@ -85,6 +91,7 @@ class Validation:
             batch=data.batch,
             manipulations=data.manipulations,
         )
+        return blended.concatenate(manipulated) if data.selfblend else manipulated
 
     def _show_attention(self) -> None:
         if "attention" not in self._network.output:
