@@ -12,6 +12,9 @@ COMMANDS = {
     "train": "train a detector; without arguments, on the embedded default",
     "evaluate": "trained detectors -> tables by manipulation and JPEG level, and what one gains",
     "robustness": "a trained detector -> how it holds as compression grows",
+    "export": "a trained detector -> a SavedModel for TF Serving",
+    "client": "images -> the answers of a running TF Serving",
+    "predict": "images, videos, folders -> a judgement of the faces in them",
     "demo": "the embedded default's videos, drawn or from photographs",
     "models.scaling": "the EfficientNet family: width, depth, resolution, FLOPs, parameters",
 }

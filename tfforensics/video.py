@@ -61,6 +61,7 @@ class Video:
       path: the file.
       frames: how many there are by the file's own account; the stream may end earlier.
       width, height: of the frames, in pixels, rotation applied.
+      rate: frames a second by the file's own account; 0 where it gives none that can be.
     """
 
     def __init__(self, path: Path, capture: cv2.VideoCapture, limits: Limits) -> None:
@@ -73,6 +74,8 @@ class Video:
         if self.width * self.height > limits.pixels:
             detail = f"frames of {self.width} x {self.height}, at most {limits.pixels} pixels"
             raise MediaError(str(path), "too-large", detail)
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        self.rate = rate if 0 < rate <= 1000 else 0.0
         declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         # A stream without an index declares no count, or a negative one.
         self.frames = declared if declared > 0 else self._count()

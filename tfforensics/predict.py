@@ -1,0 +1,129 @@
+"""One file, a folder, a video -> a judgement: python -m tfforensics.predict.
+
+Exit statuses: 0 every file was judged (that nobody's face was found is a judgement, too), 1
+some could not be read, 2 a mistake in the arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfforensics import command, files
+from tfforensics.command import ArgumentTypeError, UsageError
+
+if TYPE_CHECKING:
+    from tfforensics.judging.judge import Settings
+
+
+def _parser() -> command.Parser:
+    parser = command.Parser(
+        prog="python -m tfforensics.predict",
+        description="Judge faces in images and videos: manipulated, not manipulated, cannot tell.",
+        epilog="Exit status: 0 all files were judged, 1 some could not be read, 2 wrong arguments. "
+        "An answer is a measurement, not a proof.",
+    )
+    add = parser.add_argument
+    add("media", nargs="*", metavar="MEDIA", help="images, videos, folders, patterns")
+    add("--model", type=Path, metavar="OUT", help="an export of tfforensics.export")
+    add("--json", type=Path, metavar="FILE", help="write all that is known")
+    add("--csv", type=Path, metavar="FILE", help="write a row a file")
+    add("--report", type=Path, metavar="FILE.html", help="write a page to look at, in one file")
+    add(
+        "--faces-per-second", type=_positive, default=2.0, metavar="N",
+        help="of each person in a video (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--frames-at-most", type=_count, default=600, metavar="N",
+        help="of one video; a longer one is sampled more sparsely (default: %(default)s)",
+    )  # fmt: skip
+    add("--batch", type=_count, default=32, metavar="N", help="faces at once (default: 32)")
+    add("--crops", action="store_true", help="the files are faces, cut out as the card says")
+    add("--no-stability", action="store_true", help="do not judge again at lower JPEG qualities")
+    return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1000:
+        raise ArgumentTypeError(f"expected a number above 0 and below 1000, got {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise ArgumentTypeError(f"expected a whole number from 1 to 1000000, got {text!r}")
+    return int(text)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from tfforensics.judging.judge import Settings
+    from tfforensics.judging.subject import Sampling
+
+    return Settings(
+        sampling=Sampling(options.faces_per_second, options.frames_at_most),
+        batch=options.batch,
+        crops=options.crops,
+        pictures=options.report is not None,
+        stability=not options.no_stability,
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    if not options.media:
+        raise UsageError("MEDIA: expected at least one file, folder or pattern; see --help")
+    if options.model is None:
+        raise UsageError("--model: expected an export of tfforensics.export, got none")
+    for name in ("json", "csv", "report"):
+        path = getattr(options, name)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"--{name}: expected a file in a folder that is there, got {path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = _parser().parse_args(arguments)
+    _check(options)
+    from tfforensics.judging import inputs
+
+    paths, over = inputs.expand(options.media)
+    command.start_tensorflow()
+    from tqdm import tqdm
+
+    from tfforensics.judging import tables
+    from tfforensics.judging.judge import Judge
+    from tfforensics.serving.exported import load_export
+
+    model = load_export(options.model)
+    judge = Judge(model, _settings(options))
+    bar = tqdm(judge.judge(paths), total=len(paths), unit="file", desc="judging", disable=None)
+    found = list(bar)
+    print(tables.terminal(found))
+    if over:
+        print(f"{over} files in folders are neither images nor videos and were passed over")
+    if model.card.calibration is None:
+        print(
+            "Not calibrated: P is the sigmoid of the logit, called at one half; do not rely on it"
+        )
+    if options.json:
+        files.write(options.json, tables.to_json(found, model.card))
+    if options.csv:
+        files.write(options.csv, tables.to_csv(found))
+    if options.report:
+        from tfforensics.judging import page
+
+        files.write(options.report, page.report(found, model.card))
+    unread = sum(one.call == "could not be read" for one in found)
+    if unread:
+        print(f"{unread} of {len(found)} files could not be read", file=sys.stderr)
+    return 1 if unread else 0
+
+
+if __name__ == "__main__":
+    command.run(main, "python -m tfforensics.predict")
