@@ -11,6 +11,8 @@ COMMANDS = {
     "records": "faces of videos and images -> TFRecords",
     "train": "train a detector; without arguments, on the embedded default",
     "evaluate": "trained detectors -> tables by manipulation and JPEG level, and what one gains",
+    "audit": "records -> is the set fit to train and to judge on",
+    "levels": "an image -> what each JPEG level makes of it, in a picture and a table",
     "robustness": "a trained detector -> how it holds as compression grows",
     "export": "a trained detector -> a SavedModel for TF Serving",
     "client": "images -> the answers of a running TF Serving",
