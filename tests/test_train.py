@@ -19,6 +19,8 @@ from tfforensics import configfile, manifest
 from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
+from tfforensics.serving.exported import CARD
+from tfforensics.serving.publish import versions
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent)}
@@ -41,7 +43,7 @@ def settings(records: Path, **sections: dict[str, Any]) -> Config:
         "train": {
             "steps": 12, "validate_every": 5, "save_every": 2, "validate_levels": ["c0", "c85"]
         },
-        "evaluation": {"levels": ["c0", "c85"]},
+        "evaluation": {"levels": ["c0", "c85"], "export": False},
     }  # fmt: skip
     for name, section in sections.items():
         base[name] = base.get(name, {}) | section
@@ -65,7 +67,8 @@ def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str
 
 def test_a_run_leaves_what_its_directory_promises(records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    done = run(command_line(settings(records), workdir, tmp_path))
+    whole = settings(records, evaluation={"export": True})
+    done = run(command_line(whole, workdir, tmp_path))
     assert done.returncode == 0, done.stderr
     assert "| frame AUC |" in done.stdout and "Traceback" not in done.stderr
 
@@ -77,25 +80,23 @@ def test_a_run_leaves_what_its_directory_promises(records: Path, tmp_path: Path)
         assert epoch["val_auc"] == pytest.approx(sum(by_level) / 2)
         assert {f"val_auc/{level}/{m}" for level in levels for m in "AB"} <= epoch.keys()
     assert set(metrics["test"]["figures"]) == set(levels)
-    assert Run(workdir).config() == settings(records)
+    assert Run(workdir).config() == whole
     assert sorted(p.name for p in Run(workdir).checkpoints.iterdir())[-1] == "step-00000012"
 
-    # Once more: nothing is left to train, and the figures stay.
-    again = run(command_line(settings(records), workdir, tmp_path))
+    card = json.loads((Run(workdir).export / "1" / CARD).read_text())
+    assert card["evaluation"]["figures"] == metrics["test"]["figures"]
+
+    # Once more: nothing is left to train or to export, and the figures stay.
+    again = run(command_line(whole, workdir, tmp_path))
     assert again.returncode == 0 and "going on from step 12 of 12" in again.stderr
     assert json.loads(Run(workdir).metrics_file.read_text()) == metrics
+    assert versions(Run(workdir).export) == [1]
 
     # Another seed is another experiment.
-    changed = settings(records, train={"seed": 1} | _plain(settings(records).train, "seed"))
+    changed = dataclasses.replace(whole, train=dataclasses.replace(whole.train, seed=1))
     refused = run(command_line(changed, workdir, tmp_path))
     assert refused.returncode == 2
     assert "train.seed: 0 -> 1" in refused.stderr and refused.stderr.count("\n") == 1
-
-
-def _plain(section: Any, without: str) -> dict[str, Any]:
-    values = dataclasses.asdict(section)
-    values.pop(without)
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 def test_a_damaged_shard_ends_training_with_its_name(records: Path, tmp_path: Path) -> None:

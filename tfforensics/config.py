@@ -336,10 +336,12 @@ class Evaluation:
     Attributes:
         levels: JPEG levels of the table.
         encoder: turbo or mozjpeg.
+        export: leave a SavedModel for TF Serving in the run directory, too.
     """
 
     levels: tuple[Level, ...] = ("c0", "c23", "c40", "c85", "c90", "c95")
     encoder: Encoder = "turbo"
+    export: bool = True
 
     def __post_init__(self) -> None:
         _check_levels("evaluation.levels", self.levels)

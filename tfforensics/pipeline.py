@@ -145,11 +145,12 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     positions = tf.data.Dataset.range(start * data.batch, np.iinfo(np.int64).max)
     # Places are found a batch at a time: the formula's price is that of its ops, not of its faces.
     places = positions.batch(data.batch).map(place).unbatch()
-    # Under op determinism a function with any other stateful op than a TFRecordDataset in it
-    # takes all parallelism and prefetching from the whole pipeline: so reading stands alone.
-    records = places.flat_map(lambda path, offset, seed, blended: _read(path, offset))
-    drawn = places.map(lambda path, offset, seed, blended: (seed, blended))
-    faces = tf.data.Dataset.zip((records, drawn)).map(
+    # Under op determinism a function with any other stateful op than these sources in it takes
+    # all parallelism and prefetching from the whole pipeline: so reading stands alone.
+    records = places.flat_map(
+        lambda path, offset, drawn: tf.data.Dataset.zip((_read(path, offset), _one(drawn)))
+    )
+    faces = records.map(
         lambda record, drawn: face(record, *drawn), num_parallel_calls=command.cores()
     )
     return faces.batch(data.batch, drop_remainder=True).prefetch(_AHEAD)
@@ -235,15 +236,15 @@ def _shards(
 
 
 def _placer(faces: Pools, config: Config) -> Any:
-    """The formula from positions (B,) to the faces that stand there, their seeds, and which are
-    to be blended with themselves."""
+    """The formula from positions (B,) to the files and offsets of the faces that stand there, and
+    what is drawn for each: its seed, and whether it is to be blended with itself."""
     share = Fraction(config.data.real_share).limit_denominator(1000)
     blends = Fraction(config.data.selfblend).limit_denominator(1000)
     seed = config.train.seed
     key = np.frombuffer(hashlib.sha256(f"{seed} faces".encode()).digest()[:4], np.int32)[0]
     manipulations = max(1, len(faces.counts) - 1)
 
-    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         # Real faces before this position, so that any stretch of positions has its share.
         real = position * share.numerator // share.denominator
         is_real = (position + 1) * share.numerator // share.denominator > real
@@ -267,9 +268,14 @@ def _placer(faces: Pools, config: Config) -> Any:
         # Two halves of 31 bits, the higher one moved by the run's key.
         halves = [position // 2**31 + key, position % 2**31]
         seeds = tf.cast(tf.stack(halves, axis=-1), tf.int32)
-        return path, tf.gather(faces.offset, index), seeds, blended
+        return path, tf.gather(faces.offset, index), (seeds, blended)
 
     return place
+
+
+def _one(element: tuple[tf.Tensor, ...]) -> tf.data.Dataset:
+    """A dataset of one element; from_tensors would be stateful to TensorFlow."""
+    return tf.data.Dataset.from_tensor_slices(tuple(part[tf.newaxis] for part in element))
 
 
 def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
         Stopped: by a signal or the time budget, after a checkpoint.
     """
     from tfforensics.evaluate import evaluate
+    from tfforensics.export import export
 
     _check_machine(config)
     _build_demo(config)
@@ -59,8 +61,16 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
             history = _fit(config, run, initial=None if initial is None else Run(Path(initial)))
         final = evaluate(run)
         metrics = {"history": history, "test": final}
-        manifest.write_json(run.metrics_file, metrics)
+        if config.evaluation.export and not _is_written(run.metrics_file, metrics):
+            made = export(run.folder, run.export)
+            _log.info("%s: a SavedModel for TF Serving", made.folder)
+        manifest.write_json(run.metrics_file, metrics)  # last: where it stands, all is done
     return metrics
+
+
+def _is_written(path: Path, body: dict[str, Any]) -> bool:
+    """Whether a JSON file holds just that."""
+    return path.is_file() and json.loads(path.read_text()) == json.loads(json.dumps(body))
 
 
 def _check_machine(config: Config) -> None:
