@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from browser import Browser, free_port, needs_browser, request, serving, until
 from small_run import AtStep, SmallRun
 
 from tfforensics.figures import face_grid
@@ -162,8 +156,7 @@ def test_settings_and_images(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.promise
 def test_tensorboard_shows_it_in_a_browser(tmp_path: Path) -> None:
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        pytest.skip("no chromium and chromedriver (Debian: chromium, chromium-driver)")
+    needs_browser()
     for name, rate in (("first", 0.125), ("second", 0.0625)):
         board = train(tmp_path / "runs" / name, eager=True)
         settings = {"optimizer.learning_rate": rate, "train.deterministic": True}
@@ -182,23 +175,6 @@ def test_tensorboard_shows_it_in_a_browser(tmp_path: Path) -> None:
         browser.wait_for("settings", "name: adamw")
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextlib.contextmanager
-def serving(command: list[str], ready: str) -> Iterator[None]:
-    """Runs a server while the block lasts; `ready` answers when it is up."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: request(ready), 120)
-            yield
-        finally:
-            process.terminate()
-
-
 @contextlib.contextmanager
 def tensorboard(runs: Path) -> Iterator[str]:
     """TensorBoard over runs; its address."""
@@ -208,72 +184,3 @@ def tensorboard(runs: Path) -> Iterator[str]:
     with serving([*command, "--host=127.0.0.1", f"--port={port}"], f"{address}/data/runs"):
         until(lambda: len(request(f"{address}/data/runs")) == 2, 60)
         yield address
-
-
-class Browser:
-    """Chromium without a window, driven over the WebDriver protocol (a W3C standard)."""
-
-    # TensorBoard's pages are nested shadow trees, which a plain dump of the page leaves out.
-    TEXT = """
-        const text = node => [...node.childNodes].map(child =>
-            child.nodeType === 3 ? child.data
-            : ["STYLE", "SCRIPT"].includes(child.nodeName) ? ""
-            : text(child) + " " + (child.title || "")).join(" ")
-            + (node.shadowRoot ? text(node.shadowRoot) : "");
-        return text(document.body);
-    """
-
-    def __init__(self, tmp_path: Path) -> None:
-        self._flags = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--window-size=1400,1600", f"--user-data-dir={tmp_path / 'profile'}",
-        ]  # fmt: skip
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Browser:
-        driver = f"http://127.0.0.1:{(port := free_port())}"
-        self._open.enter_context(serving(["chromedriver", f"--port={port}"], f"{driver}/status"))
-        options = {"alwaysMatch": {"goog:chromeOptions": {"args": self._flags}}}
-        session = request(f"{driver}/session", {"capabilities": options})["value"]["sessionId"]
-        self._session = f"{driver}/session/{session}"
-        self._open.callback(lambda: request(self._session, method="DELETE"))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
-
-    def open(self, address: str) -> None:
-        request(f"{self._session}/url", {"url": "about:blank"})
-        request(f"{self._session}/url", {"url": address})
-
-    def text(self) -> str:
-        """All text of the page, and of its elements' titles."""
-        script = {"script": self.TEXT, "args": []}
-        return request(f"{self._session}/execute/sync", script)["value"]
-
-    def wait_for(self, *words: str) -> None:
-        """Waits until all of these stand on the page."""
-        try:
-            until(lambda: all(word in self.text() for word in words), 60)
-        except TimeoutError:
-            text = re.sub(r"\s+", " ", self.text())
-            raise AssertionError(f"{[w for w in words if w not in text]} not in {text}") from None
-
-
-def request(address: str, body: Any = None, method: str | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(
-        urllib.request.Request(address, data, method=method), timeout=60
-    ) as answer:
-        return json.load(answer)
-
-
-def until(condition: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if condition():
-                return
-        time.sleep(0.3)
-    raise TimeoutError(f"not within {seconds} s")

@@ -1,5 +1,7 @@
 """One file, a folder, a video -> a judgement: python -m tfforensics.predict.
 
+With --serve a page on this machine, where a file is dropped and its judgement appears.
+
 Exit statuses: 0 every file was judged (that nobody's face was found is a judgement, too), 1
 some could not be read, 2 a mistake in the arguments.
 """
@@ -7,6 +9,8 @@ some could not be read, 2 a mistake in the arguments.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ipaddress
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +47,19 @@ def _parser() -> command.Parser:
     add("--batch", type=_count, default=32, metavar="N", help="faces at once (default: 32)")
     add("--crops", action="store_true", help="the files are faces, cut out as the card says")
     add("--no-stability", action="store_true", help="do not judge again at lower JPEG qualities")
+    add("--serve", action="store_true", help="open a page on this machine where files are dropped")
+    add(
+        "--host", default="127.0.0.1", type=_address, metavar="IP",
+        help="of the page (default: %(default)s, which no other machine can reach)",
+    )  # fmt: skip
+    add(
+        "--port", default=8400, type=_port, metavar="N",
+        help="of the page, 0 for any that is free (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--upload-limit", default=500, type=_count, metavar="MB",
+        help="largest file of the page (default: %(default)s)",
+    )  # fmt: skip
     return parser
 
 
@@ -62,6 +79,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
+        raise ArgumentTypeError(f"expected a whole number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ArgumentTypeError(f"expected an IP address of this machine, got {text!r}") from None
+
+
 def _settings(options: argparse.Namespace) -> Settings:
     from tfforensics.judging.judge import Settings
     from tfforensics.judging.subject import Sampling
@@ -70,13 +100,15 @@ def _settings(options: argparse.Namespace) -> Settings:
         sampling=Sampling(options.faces_per_second, options.frames_at_most),
         batch=options.batch,
         crops=options.crops,
-        pictures=options.report is not None,
+        pictures=options.serve or options.report is not None,
         stability=not options.no_stability,
     )
 
 
 def _check(options: argparse.Namespace) -> None:
-    if not options.media:
+    if options.serve and (options.media or options.json or options.csv or options.report):
+        raise UsageError("--serve: expected neither MEDIA nor a file to write")
+    if not options.serve and not options.media:
         raise UsageError("MEDIA: expected at least one file, folder or pattern; see --help")
     if options.model is None:
         raise UsageError("--model: expected an export of tfforensics.export, got none")
@@ -90,6 +122,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     options = _parser().parse_args(arguments)
     _check(options)
+    return _serve(options) if options.serve else _judge(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """The page, until Ctrl-C."""
+    command.start_tensorflow()
+    from tfforensics.judging import web
+    from tfforensics.judging.judge import Judge
+    from tfforensics.serving.exported import load_export
+
+    judge = Judge(load_export(options.model), _settings(options))
+    try:
+        server = web.listen(judge, options.host, options.port, options.upload_limit)
+    except OSError as error:
+        where = f"{options.host} port {options.port}"
+        raise UsageError(f"--port: cannot listen on {where}: {error.strerror}") from error
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"http://{host}:{server.port}/ (Ctrl-C ends it)", flush=True)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
     from tfforensics.judging import inputs
 
     paths, over = inputs.expand(options.media)
