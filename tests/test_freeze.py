@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from tfforensics.models.depthwise import DepthwiseConv2D
 from tfforensics.serving import freeze
 
 layers = keras.layers
@@ -33,13 +34,15 @@ def trained_norm(channels: int, name: str) -> keras.layers.Layer:
 
 
 def network() -> keras.Model:
-    """Every kind of normalisation: five that can be folded and three that cannot."""
+    """Every kind of normalisation: six that can be folded and three that cannot."""
     keras.utils.set_random_seed(3)
     images = layers.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(images)
     x = layers.ReLU()(trained_norm(4, "convolution")(x))
     x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
     x = trained_norm(4, "depthwise")(x)
+    x = DepthwiseConv2D(5)(x)
+    x = trained_norm(4, "with_a_gradient_of_its_own")(x)
     x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False)(x)
     x = trained_norm(8, "multiplied")(x)
     x = layers.Conv2D(6, 1, bias_initializer="random_normal")(x)
@@ -92,7 +95,7 @@ def test_constants_take_the_place_of_variables(model: keras.Model) -> None:
 def test_folding_moves_no_answer(model: keras.Model) -> None:
     graph = freeze.freeze(traced(model), NAMES)
     folded, count = freeze.fold_normalisations(graph, NAMES)
-    assert ops(graph).count("FusedBatchNormV3") == 8
+    assert ops(graph).count("FusedBatchNormV3") == 9
     assert count == 4
     assert ops(folded).count("FusedBatchNormV3") == 4
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)

@@ -42,7 +42,22 @@ def freeze(function: tf.types.experimental.ConcreteFunction, names: Sequence[str
             values[held], tf.Variable
         ):
             node.CopyFrom(_constant(node.name, values[held].numpy()))
+    _without_identities(graph)
     return canonical(graph, names)
+
+
+def _without_identities(graph: GraphDef) -> None:
+    """Takes what is behind an IdentityN, the mark of a custom gradient, from before it."""
+    passed = {
+        f"{node.name}:{i}" if i else node.name: source
+        for node in graph.node
+        if node.op == "IdentityN"
+        for i, source in enumerate(node.input)
+    }
+    for node in graph.node:
+        for i in range(len(node.input)):
+            while node.input[i] in passed:
+                node.input[i] = passed[node.input[i]]
 
 
 def fold_normalisations(graph: GraphDef, names: Sequence[str]) -> tuple[GraphDef, int]:
