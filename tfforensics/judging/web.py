@@ -49,7 +49,7 @@ _INLINE = {"style-src": "style", "script-src": "script"}
 
 class _Request(Request):
     max_form_parts = 4
-    max_form_memory_size = 10_000
+    max_form_memory_size = 1_000_000  # of a part that is no file, and of what is read at once
 
 
 class Site:
