@@ -9,6 +9,7 @@ the number of workers.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import json
 import shutil
@@ -35,7 +36,14 @@ _PARTS = ".parts"  # what each written part reported, until the manifest has it
 
 
 def build(
-    listing: Listing, out: Path, settings: Settings, *, workers: int, stream: TextIO = sys.stderr
+    listing: Listing,
+    out: Path,
+    settings: Settings,
+    *,
+    workers: int,
+    runner: str | None = None,
+    runner_options: Sequence[str] = (),
+    stream: TextIO = sys.stderr,
 ) -> Manifest:
     """Writes the records of a dataset, or what is missing of them.
 
@@ -43,6 +51,8 @@ def build(
         listing: the clips; identities and clips must not lie in two splits.
         out: the record folder.
         workers: processes, each of which takes one core and less than 1.5 GB.
+        runner: Apache Beam's, or local, to write the shards with, instead of own processes.
+        runner_options: Beam's.
         stream: where progress is shown.
 
     Returns:
@@ -59,7 +69,11 @@ def build(
     with lock.hold(out):
         (out / _PARTS).mkdir(exist_ok=True)
         written = _already_written(out, parts, settings)
-        _write_parts([p for p in parts if p.name not in written], out, settings, workers, stream)
+        missing = [p for p in parts if p.name not in written]
+        if runner is None:
+            _write_parts(missing, out, settings, workers, stream)
+        elif missing:
+            _write_on_beam(missing, out.resolve(), settings, runner, runner_options)
         written = _already_written(out, parts, settings)
         done = Manifest(
             dataset=out.name,
@@ -93,6 +107,21 @@ def _write_parts(
             faces += found
             bar.set_postfix_str(f"{faces / (time.monotonic() - start):.1f} faces/s", False)
             bar.update(len(part.clips))
+
+
+def _write_on_beam(
+    parts: Sequence[shards.Part],
+    out: Path,
+    settings: Settings,
+    runner: str,
+    options: Sequence[str],
+) -> None:
+    # By the module's own name: as a program this one is "__main__", which Beam's workers are not.
+    this = importlib.import_module("tfforensics.records")
+    from tfforensics import beam
+
+    write = partial(this._write_part, out=out, settings=settings)
+    beam.run(write, parts, runner=runner, options=options, start=this._single_thread)
 
 
 def _single_thread() -> None:
@@ -257,6 +286,11 @@ def _parser() -> command.Parser:
         help="side of the stored crops (default: %(default)s)")
     add("--workers", type=_count, default=command.cores(), metavar="N",
         help="processes (default: one a core)")
+    add("--runner", metavar="NAME",
+        help="write with Apache Beam: local, or a runner of Beam's (FlinkRunner, SparkRunner, "
+             "DataflowRunner); its options follow after --")
+    add("runner_options", nargs="*", metavar="-- OPTION", help="Beam's, e.g. "
+        "--direct_num_workers=2 --direct_running_mode=multi_processing")
     return parser
 # fmt: on
 
@@ -279,6 +313,14 @@ def _frames_for(text: str) -> tuple[str, int]:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
+    if options.runner is None and options.runner_options:
+        raise UsageError(
+            f"--runner: expected one for the options {' '.join(options.runner_options)}, got none"
+        )
+    if options.runner is not None:
+        from tfforensics import beam
+
+        beam.check(options.runner)
     if not 1.0 <= options.margin <= 3.0:
         raise UsageError(f"--margin: expected 1 to 3, got {options.margin}")
     if not 32 <= options.size <= 1024:
@@ -302,7 +344,14 @@ def main(arguments: Iterable[str] | None = None) -> None:
         size=options.size,
         every_face=options.faces == "all",
     )
-    done = build(listing, options.out, settings, workers=options.workers)
+    done = build(
+        listing,
+        options.out,
+        settings,
+        workers=options.workers,
+        runner=options.runner,
+        runner_options=options.runner_options,
+    )
     print(summary(done, options.out))
 
 
