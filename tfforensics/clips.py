@@ -1,11 +1,14 @@
-"""What a clip is, and the layouts that clips come in: `ffpp` (ffpp.py) and `folders`."""
+"""What a clip is, and the layout that anybody's media can be put in, `folders`.
+
+Other layouts: ffpp.py, celebdf.py, dfdc.py.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfforensics.command import DataError, UsageError
@@ -67,9 +70,7 @@ def find_folders(root: Path, by: str = "identity") -> Listing:
     machine: about 72% train, 14% val, 14% test.
 
     Args:
-        by: "identity" keeps a target and its source in one split, and with them everybody they
-            are mixed with; "clip" keeps only the media of one target together, for datasets
-            that mix everybody with everybody.
+        by: see `with_splits`.
 
     Raises:
         UsageError: `root` is not a folder, or there is no `real/` or no other folder in it.
@@ -106,30 +107,61 @@ def find_folders(root: Path, by: str = "identity") -> Listing:
     identities = {target for _, _, target, _ in files}
     # "000_003" is a target and a source where 003 is an identity too, else a numbered frame.
     files = [(m, p, t, s if s in identities else "") for m, p, t, s in files]
-    group_of = _connected((t, s) for _, _, t, s in files if s and by == "identity")
-    clips = []
-    for manipulation, path, target, source in files:
-        name = path.relative_to(root / manipulation).with_suffix("").as_posix().replace("/", "-")
-        group = group_of.get(target, target)
-        clips.append(
-            Clip(
-                manipulation,
-                name,
-                path,
-                split=split_of(group),
-                target=target,
-                # Where targets alone are kept apart, sources say nothing of the split.
-                source=source if by == "identity" else "",
-            )
-        )
-    _refuse_same_names(clips)
+    clips, _ = with_splits(
+        (
+            Clip(m, _name(p.relative_to(root / m)), p, split="", target=t, source=s)
+            for m, p, t, s in files
+        ),
+        by,
+    )
+    refuse_same_names(clips)
     return Listing(tuple(sorted(clips)), tuple(notes))
+
+
+def _name(path: Path) -> str:
+    return path.with_suffix("").as_posix().replace("/", "-")
 
 
 def split_of(identity: str) -> str:
     """The split of an identity: a stable hash, 72% train, 14% val, 14% test on average."""
     share = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
     return "train" if share < 0.72 else "val" if share < 0.86 else "test"
+
+
+def with_splits(
+    clips: Iterable[Clip], by: str, test: Collection[Path] = ()
+) -> tuple[list[Clip], list[str]]:
+    """Gives clips their splits: a stable hash of their people, so the same on every machine.
+
+    Args:
+        by: "identity" keeps a target and its source in one split, and with them everybody they
+            are mixed with; "clip" keeps only the media of one target together, for datasets
+            that mix everybody with everybody.
+        test: media of an official test list. They are then the test split; others train or
+            validate only if nobody of the test is in them.
+
+    Returns:
+        The clips that are left, and what was left out; one line each.
+    """
+    clips = list(clips)
+    tested = {who for clip in clips if clip.path in test for who in (clip.target, clip.source)}
+    tested -= {""}
+    others = [
+        clip for clip in clips if clip.path not in test and not {clip.target, clip.source} & tested
+    ]
+    group_of = _connected((c.target, c.source) for c in others if c.source and by == "identity")
+    found = [replace(clip, split="test") for clip in clips if clip.path in test]
+    for clip in others:
+        split = split_of(group_of.get(clip.target, clip.target))
+        found.append(replace(clip, split="val" if test and split == "test" else split))
+    if by == "clip":
+        # Where targets alone are kept apart, sources say nothing of the split.
+        found = [replace(clip, source="") for clip in found]
+    left_out = Counter(clip.manipulation for clip in clips) - Counter(c.manipulation for c in found)
+    return found, [
+        f"{name}: {count} clips left out, since somebody of the test is in them"
+        for name, count in sorted(left_out.items())
+    ]
 
 
 def leaks(clips: Iterable[Clip]) -> list[str]:
@@ -185,7 +217,8 @@ def _connected(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: find(name) for name in list(group)}
 
 
-def _refuse_same_names(clips: list[Clip]) -> None:
+def refuse_same_names(clips: Iterable[Clip]) -> None:
+    """Raises DataError where two files of a manipulation give one name."""
     seen: dict[tuple[str, str], Path] = {}
     for clip in clips:
         other = seen.setdefault((clip.manipulation, clip.name), clip.path)

@@ -21,11 +21,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tfforensics import command, lock, manifest, shards
+from tfforensics import command, layouts, lock, manifest, shards
 from tfforensics import workers as worker_processes
-from tfforensics.clips import REAL, SPLITS, Listing, find_folders, leaks, shared_source_groups
+from tfforensics.clips import REAL, SPLITS, Listing, leaks, shared_source_groups
 from tfforensics.command import DataError, UsageError
-from tfforensics.ffpp import MANIPULATIONS, find_clips
+from tfforensics.ffpp import MANIPULATIONS
 from tfforensics.jpeg import ENCODERS, LEVELS
 from tfforensics.manifest import ClipReport, Manifest, Settings, Shard
 
@@ -263,11 +263,16 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add("--root", type=Path, required=True, help="folder of the dataset")
     add("--out", type=Path, required=True, help="record folder to write, e.g. records/ffpp")
-    add("--layout", choices=("ffpp", "folders"), default="ffpp",
+    add("--layout", choices=layouts.LAYOUTS, default="ffpp",
         help="ffpp: FaceForensics++ and its official split; folders: real/ and one folder a "
-             "manipulation, split by a stable hash (default: %(default)s)")
+             "manipulation; celebdf, dfdc: as downloaded. All but ffpp are split by a stable hash "
+             "(default: %(default)s)")
     add("--split-by", choices=("identity", "clip"), default="identity",
-        help="what must not lie in two splits, for --layout folders (default: %(default)s)")
+        help="what must not lie in two splits, for layouts without a split of their own "
+             "(default: %(default)s)")
+    add("--official-test", action="store_true",
+        help="the test split is the official list's, and nobody of it is elsewhere "
+             "(celebdf, dfdc)")
     add("--source-compression", metavar="LEVEL",
         help="H.264 folder of --layout ffpp: raw, c23 or c40 (default: the first there is)")
     add("--levels", nargs="+", choices=LEVELS, default=["c0"], metavar="LEVEL",
@@ -325,10 +330,12 @@ def main(arguments: Iterable[str] | None = None) -> None:
         raise UsageError(f"--margin: expected 1 to 3, got {options.margin}")
     if not 32 <= options.size <= 1024:
         raise UsageError(f"--size: expected 32 to 1024 pixels, got {options.size}")
-    listing = (
-        find_clips(options.root, options.source_compression)
-        if options.layout == "ffpp"
-        else find_folders(options.root, by=options.split_by)
+    listing = layouts.find(
+        options.layout,
+        options.root,
+        split_by=options.split_by,
+        official_test=options.official_test,
+        compression=options.source_compression,
     )
     there = {clip.manipulation for clip in listing.clips}
     for name, _ in options.frames_for:
