@@ -121,7 +121,7 @@ def test_a_video_that_is_there_twice_is_refused(challenge: Path, tree: Tree) -> 
     tree("train_sample_videos/a0.mp4")
     listed = json.dumps({"a0.mp4": {"label": "REAL"}})
     (challenge / "train_sample_videos" / "metadata.json").write_text(listed)
-    with pytest.raises(DataError, match="gives the same clip name as .*: a0"):
+    with pytest.raises(DataError, match=r"gives the same clip name as .*: a0"):
         find_dfdc(challenge)
 
 
