@@ -241,7 +241,7 @@ def test_an_identity_in_two_splits_is_an_error(tmp_path: Path) -> None:
     from tfforensics.clips import Clip, Listing
     from tfforensics.command import DataError
     from tfforensics.manifest import Settings
-    from tfforensics.records import build
+    from tfforensics.record_folder import build
 
     clips = tuple(
         Clip("real", f"c{i}", tmp_path, s, "ann") for i, s in enumerate(("train", "test"))

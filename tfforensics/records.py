@@ -8,226 +8,17 @@ the number of workers.
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import importlib.metadata
-import json
-import shutil
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
-from tfforensics import command, layouts, lock, manifest, shards
-from tfforensics import workers as worker_processes
-from tfforensics.clips import REAL, SPLITS, Listing, leaks, shared_source_groups
-from tfforensics.command import DataError, UsageError
+from tfforensics import command, layouts
+from tfforensics.clips import REAL, SPLITS
+from tfforensics.command import UsageError
 from tfforensics.ffpp import MANIPULATIONS
 from tfforensics.jpeg import ENCODERS, LEVELS
-from tfforensics.manifest import ClipReport, Manifest, Settings, Shard
-
-if TYPE_CHECKING:
-    from tfforensics.faces import FaceFinder
-
-_PARTS = ".parts"  # what each written part reported, until the manifest has it
-
-
-def build(
-    listing: Listing,
-    out: Path,
-    settings: Settings,
-    *,
-    workers: int,
-    runner: str | None = None,
-    runner_options: Sequence[str] = (),
-    stream: TextIO = sys.stderr,
-) -> Manifest:
-    """Writes the records of a dataset, or what is missing of them.
-
-    Args:
-        listing: the clips; identities and clips must not lie in two splits.
-        out: the record folder.
-        workers: processes, each of which takes one core and less than 1.5 GB.
-        runner: Apache Beam's, or local, to write the shards with, instead of own processes.
-        runner_options: Beam's.
-        stream: where progress is shown.
-
-    Returns:
-        The manifest, which is then also in `out`.
-
-    Raises:
-        UsageError: `out` holds records of other settings or other clips, or cannot be written.
-        DataError: an identity or clip lies in two splits, or no clip gave a face.
-        OSError: the disk is full, or a worker was killed; run again to go on.
-    """
-    if leaking := leaks(listing.clips):
-        raise DataError(f"{len(leaking)} leaks between splits: " + "; ".join(leaking[:5]))
-    parts = shards.plan(listing.clips)
-    with lock.hold(out):
-        (out / _PARTS).mkdir(exist_ok=True)
-        written = _already_written(out, parts, settings)
-        missing = [p for p in parts if p.name not in written]
-        if runner is None:
-            _write_parts(missing, out, settings, workers, stream)
-        elif missing:
-            _write_on_beam(missing, out.resolve(), settings, runner, runner_options)
-        written = _already_written(out, parts, settings)
-        done = Manifest(
-            dataset=out.name,
-            settings=settings,
-            shards=tuple(s for part in parts for s in written[part.name].shards),
-            clips=tuple(c for part in parts for c in written[part.name].clips),
-            notes=listing.notes + tuple(shared_source_groups(listing.clips)),
-            versions=_versions(),
-            notice=listing.notice,
-        )
-        manifest.save(done, out)
-        shutil.rmtree(out / _PARTS, ignore_errors=True)
-    if not any(clip.found for clip in done.clips):
-        raise DataError(f"{out}: no face in any of {len(done.clips)} clips")
-    return done
-
-
-def _write_parts(
-    parts: Sequence[shards.Part], out: Path, settings: Settings, workers: int, stream: TextIO
-) -> None:
-    from tqdm import tqdm
-
-    if not parts:
-        return
-    clips, faces, start = sum(len(part.clips) for part in parts), 0, time.monotonic()
-    write = partial(_write_part, out=out, settings=settings)
-    with tqdm(total=clips, unit="clip", file=stream, mininterval=1) as bar:
-        for part, found in worker_processes.run(
-            write, parts, workers=min(workers, len(parts)), start=_single_thread
-        ):
-            faces += found
-            bar.set_postfix_str(f"{faces / (time.monotonic() - start):.1f} faces/s", False)
-            bar.update(len(part.clips))
-
-
-def _write_on_beam(
-    parts: Sequence[shards.Part],
-    out: Path,
-    settings: Settings,
-    runner: str,
-    options: Sequence[str],
-) -> None:
-    # By the module's own name: as a program this one is "__main__", which Beam's workers are not.
-    this = importlib.import_module("tfforensics.records")
-    from tfforensics import beam
-
-    write = partial(this._write_part, out=out, settings=settings)
-    beam.run(write, parts, runner=runner, options=options, start=this._single_thread)
-
-
-def _single_thread() -> None:
-    """Numbers must not depend on how many cores a worker finds."""
-    command.start_tensorflow()
-    import cv2
-    import tensorflow as tf
-
-    cv2.setNumThreads(1)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-@cache
-def _finder() -> FaceFinder:
-    """One finder a worker: it takes seconds to make."""
-    from tfforensics.faces import FaceFinder
-
-    return FaceFinder()
-
-
-def _write_part(part: shards.Part, out: Path, settings: Settings) -> int:
-    """Writes a part and what it reports; returns its faces."""
-    written = shards.write(part, out, settings, _finder())
-    body = {
-        "settings": manifest.to_json(settings),
-        "clips": [clip.name for clip in part.clips],
-        "shards": [manifest.to_json(shard) for shard in written.shards],
-        "reports": [manifest.to_json(report) for report in written.clips],
-    }
-    manifest.write_json(out / _PARTS / f"{part.name}.json", body)
-    return written.shards[0].count
-
-
-def _already_written(
-    out: Path, parts: Sequence[shards.Part], settings: Settings
-) -> dict[str, shards.WrittenPart]:
-    """The parts that are whole on disk, by name.
-
-    Raises:
-        UsageError: the folder holds records that this run would not write.
-    """
-    for leftover in out.glob("*/*/.*.partial"):
-        leftover.unlink()
-    reports, shard_list = _reported(out, settings)
-    by_path = {shard.path: shard for shard in shard_list}
-    by_clip = {(report.manipulation, report.name): report for report in reports}
-    expected = {part.path(level) for part in parts for level in settings.levels}
-    strangers = sorted(
-        path
-        for p in out.glob("*/*/*.tfrecord")
-        if (path := str(p.relative_to(out))) not in expected
-    )
-    known = {(clip.manipulation, clip.name) for part in parts for clip in part.clips}
-    if strangers or by_clip.keys() - known:
-        what = strangers[0] if strangers else "/".join(min(by_clip.keys() - known))
-        raise UsageError(
-            f"--out: {out} holds records of other clips or settings, e.g. {what}; "
-            "name another folder"
-        )
-    written = {}
-    for part in parts:
-        keys = [(clip.manipulation, clip.name) for clip in part.clips]
-        paths = [part.path(level) for level in settings.levels]
-        if all(key in by_clip for key in keys) and all(
-            path in by_path
-            and (out / path).is_file()
-            and (out / path).stat().st_size == by_path[path].bytes
-            for path in paths
-        ):
-            written[part.name] = shards.WrittenPart(
-                tuple(by_path[path] for path in paths), tuple(by_clip[key] for key in keys)
-            )
-    return written
-
-
-def _reported(out: Path, settings: Settings) -> tuple[list[ClipReport], list[Shard]]:
-    """What the manifest, and the parts of a run that was cut short, say was written."""
-    reports: list[ClipReport] = []
-    shard_list: list[Shard] = []
-    if (out / manifest.NAME).is_file():
-        before = manifest.load(out)
-        _same_settings(out, before.settings, settings)
-        reports += before.clips
-        shard_list += before.shards
-    for path in sorted((out / _PARTS).glob("*.json")):
-        body = json.loads(path.read_text())
-        _same_settings(out, manifest.settings_from(body["settings"]), settings)
-        reports += [ClipReport(**report) for report in body["reports"]]
-        shard_list += [manifest.shard_from(shard) for shard in body["shards"]]
-    return reports, shard_list
-
-
-def _same_settings(out: Path, before: Settings, now: Settings) -> None:
-    for field in dataclasses.fields(Settings):
-        old, new = getattr(before, field.name), getattr(now, field.name)
-        if old != new:
-            raise UsageError(
-                f"--out: {out} was written with {field.name} {old}, not {new}; name another folder"
-            )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("tfforensics", "tensorflow", "mtcnn", "opencv-python-headless", "pillow", "jpeglib",
-                "mozjpeg-lossless-optimization")  # fmt: skip
-    return {name: importlib.metadata.version(name) for name in packages}
+from tfforensics.manifest import NAME, Manifest, Settings
+from tfforensics.record_folder import build
 
 
 def summary(done: Manifest, out: Path) -> str:
@@ -250,7 +41,7 @@ def summary(done: Manifest, out: Path) -> str:
     lines += [done.notice] if done.notice else []
     lines += [f"note: {note}" for note in done.notes[:20]]
     if len(done.notes) > 20:
-        lines.append(f"note: and {len(done.notes) - 20} more in {out / manifest.NAME}")
+        lines.append(f"note: and {len(done.notes) - 20} more in {out / NAME}")
     return "\n".join(lines)
 
 

@@ -196,7 +196,8 @@ def _build_demo(config: Config) -> None:
         return
     from tfforensics import demo
     from tfforensics.ffpp import find_clips
-    from tfforensics.records import build, summary
+    from tfforensics.record_folder import build
+    from tfforensics.records import summary
 
     settings = config.demo
     media = records.with_name(f"{records.name}-media")
