@@ -28,7 +28,6 @@ from werkzeug.exceptions import (
     Forbidden,
     HTTPException,
     LengthRequired,
-    MisdirectedRequest,
     RequestEntityTooLarge,
 )
 from werkzeug.routing import Map, Rule
@@ -79,7 +78,7 @@ class Site:
 
     def _answer(self, request: Request) -> Response:
         if self._hosts is not None and request.host not in self._hosts:
-            raise MisdirectedRequest("This page has another address.")
+            return Response("This page has another address.", 421)  # and no token
         endpoint, _ = _ROUTES.bind_to_environ(request.environ).match()
         if endpoint == "ask":
             return self._form()
