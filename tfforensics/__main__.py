@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "a trained detector -> a SavedModel for TF Serving",
     "client": "images -> the answers of a running TF Serving",
     "predict": "images, videos, folders -> a judgement of the faces in them",
+    "pack": "a trained detector -> a few small files, to hand on or to train on from",
     "demo": "the embedded default's videos, drawn or from photographs",
     "models.scaling": "the EfficientNet family: width, depth, resolution, FLOPs, parameters",
 }

@@ -41,10 +41,13 @@ class Calibrator:
 
     def calls(self, scores: Scores) -> Ints:
         """(N,) 1 manipulated, 0 real, -1 cannot tell, of scores as the detector gave them."""
-        corrected = self.probabilities(scores)
+        return self.calls_of(self.probabilities(scores))
+
+    def calls_of(self, corrected: Scores) -> Ints:
+        """The same of what `probabilities` gave, or of the means of a video's."""
         if self.calibration is None:
             return (corrected.probability >= 0.5).astype(np.int64)
-        return self.calibration.call(corrected.probability, quality(scores))
+        return self.calibration.call(corrected.probability, quality(corrected))
 
 
 def quality(scores: Scores) -> Ints:
@@ -68,7 +71,8 @@ def calibrate(judge: Judge, records: Path) -> Calibrator:
 
     Args:
         judge: the run's detector.
-        records: whose validation split is taken where the run's own records are not there.
+        records: whose validation split is taken where the run's own records are not there and
+            it was not calibrated before.
 
     Raises:
         DataError: damaged records.
@@ -76,6 +80,9 @@ def calibrate(judge: Judge, records: Path) -> Calibrator:
     config = judge.config
     folder = Path(config.data.records)
     if not (folder / manifest.NAME).is_file():
+        kept = judge.run.folder / NAME
+        if kept.is_file():
+            return Calibrator(Calibration.from_json(kept.read_text()), "kept from an earlier fit")
         folder = records
     held = manifest.load(folder)
     manipulations = tuple(m for m in config.data.manipulations if m in held.manipulations)

@@ -160,7 +160,8 @@ class Model:
         weights: imagenet, a file of Keras weights for the backbone, or null for none.
         dropout: share of features dropped before the logit.
         drop_connect: share of residual branches dropped in the last block (linearly less before).
-        initial: a finished run whose weights to start from.
+        initial: a finished run whose weights to start from, or `shipped`, the package's own
+            detector.
     """
 
     detector: Literal["plain", "multi_attention", "meso4", "mesoinception4"] = "plain"

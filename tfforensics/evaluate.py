@@ -31,6 +31,7 @@ from tfforensics.run import Run
 
 if TYPE_CHECKING:
     from tfforensics.findings import Findings
+    from tfforensics.groups import People
     from tfforensics.judge import Judge
 
 
@@ -42,6 +43,7 @@ def evaluate(
     levels: Sequence[Level] | None = None,
     encoders: Sequence[Encoder] | None = None,
     manipulations: Sequence[str] = (),
+    people: People | None = None,
 ) -> dict[str, Any]:
     """Judges a split at each level and writes what came of it to `RUN/evaluation/`.
 
@@ -52,13 +54,15 @@ def evaluate(
         levels: JPEG levels; those of the run's configuration by default.
         encoders: of the levels; that of the run's configuration by default.
         manipulations: those to judge beside the real faces; empty takes all.
+        people: who belongs to which group, for figures of each.
 
     Returns:
         What `RUN/evaluation/SPLIT-ENCODER.json` of the first encoder then holds; see
         `findings.Findings.result`.
 
     Raises:
-        UsageError: no finished run there, or a manipulation that is not in the records.
+        UsageError: no finished run there, a manipulation that is not in the records, or
+            someone of no group.
         DataError: damaged records, or a split without a face.
     """
     from tfforensics.judge import Judge
@@ -74,6 +78,7 @@ def evaluate(
             levels=levels or config.evaluation.levels,
             encoders=encoders or [config.evaluation.encoder],
             manipulations=manipulations,
+            people=people,
         )
         return write(findings)
 
@@ -93,6 +98,7 @@ def _examine(
     levels: Sequence[Level],
     encoders: Sequence[Encoder],
     manipulations: Sequence[str],
+    people: People | None,
 ) -> list[Findings]:
     """What is found by each encoder."""
     from tfforensics.findings import examine
@@ -105,6 +111,7 @@ def _examine(
             levels=levels,
             encoder=encoder,
             manipulations=tuple(manipulations),
+            people=people,
         )
         for encoder in encoders
     ]
@@ -162,8 +169,8 @@ def report(result: dict[str, Any]) -> str:
 
 
 def report_with_details(result: dict[str, Any]) -> str:
-    """All tables as Markdown: AUC, then every figure with its interval, then what is published."""
-    from tfforensics import tables
+    """All tables as Markdown: AUC, every figure with its interval, groups, what is published."""
+    from tfforensics import groups, tables
 
     figures, intervals = result["figures"], result["intervals"]
     lines = [
@@ -174,6 +181,13 @@ def report_with_details(result: dict[str, Any]) -> str:
     for column in figures:
         for unit in tables.UNITS:
             lines += ["", tables.details(figures, intervals, column, unit)]
+    if result["groups"]:
+        lines += [
+            "",
+            groups.NOTE,
+            "",
+            tables.markdown(groups.HEAD, [*groups.rows(result["groups"])]),
+        ]
     if result["published"]:
         lines += ["", "Published figures of the same setting, frame AUC; in no average of ours."]
         lines += ["", tables.beside(result["published"])]
@@ -246,6 +260,13 @@ def _parser() -> command.Parser:
         metavar="NAME",
         help="those to judge beside the real faces (default: all)",
     )
+    parser.add_argument(
+        "--people",
+        type=Path,
+        metavar="FILE.csv",
+        help="who belongs to which group: a column `person` (the number or name of an original) "
+        "and one an attribute; the report then has the figures of each group",
+    )
     return parser
 
 
@@ -255,8 +276,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     runs = [Run(folder) for folder in options.run]
     settings, *_ = [run.config() for run in runs]
     command.start_tensorflow()
+    from tfforensics.groups import People
     from tfforensics.judge import Judge
 
+    people = People.read(options.people) if options.people else None
     records = options.records or Path(settings.data.records)
     _check(records, options.manipulations)
     found = []
@@ -271,6 +294,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 levels=options.levels or settings.evaluation.levels,
                 encoders=options.encoder or [settings.evaluation.encoder],
                 manipulations=options.manipulations,
+                people=people,
             )
             print(report(write(one)))
             found.append(one)

@@ -138,7 +138,8 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add(
         "run", type=Path, nargs="?", metavar="RUN",
-        help="run directory of tfforensics.train, or a file of MesoNet's released weights",
+        help="run directory of tfforensics.train, `shipped` for the package's own detector, or a "
+        "file of MesoNet's released weights",
     )  # fmt: skip
     add("out", type=Path, nargs="?", metavar="OUT", help="gets the next version, OUT/<version>/")
     add(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfforensics import calibrated, intervals, manifest, precedents, tables
+from tfforensics import calibrated, groups, intervals, manifest, precedents, tables
 from tfforensics.calibrated import Calibrator
 from tfforensics.config import Model
+from tfforensics.groups import People
 from tfforensics.jpeg import Encoder, Level
 from tfforensics.judge import Judge
 from tfforensics.manifest import Manifest
@@ -40,6 +41,7 @@ class Findings:
         table: the figures.
         precedents: published figures of the same setting.
         notes: what a reader should know of the figures, one line each.
+        groups: the figures of groups of people, where it was said who belongs to which.
     """
 
     run: Run
@@ -54,6 +56,7 @@ class Findings:
     table: Table
     precedents: tuple[Precedent, ...]
     notes: tuple[str, ...]
+    groups: groups.Plain | None = None
 
     @property
     def has_figures(self) -> bool:
@@ -85,6 +88,7 @@ class Findings:
                 for level, pair in calibrated.reliability(self.calibrator, self.scores).items()
             },
             "published": list(self._beside(figures, bounds)),
+            "groups": self.groups,
             "notes": list(self.notes),
         }
 
@@ -113,6 +117,7 @@ def examine(
     levels: Sequence[Level],
     encoder: Encoder,
     manipulations: tuple[str, ...] = (),
+    people: People | None = None,
 ) -> Findings:
     """Judges a split at each level; shows progress.
 
@@ -120,9 +125,10 @@ def examine(
         judge: the run's detector.
         records: the record folder.
         manipulations: those to judge beside the real faces; empty takes all.
+        people: who belongs to which group, for figures of each.
 
     Raises:
-        UsageError: a manipulation that is not in the records.
+        UsageError: a manipulation that is not in the records; someone of no group.
         DataError: damaged records, or a split without a face.
     """
     held = manifest.load(records)
@@ -145,6 +151,9 @@ def examine(
         table=table,
         precedents=tuple(precedents.find(held, trained_on, split)),
         notes=tuple(_notes(judge, scores, table)),
+        groups=None
+        if people is None
+        else groups.plain(groups.measure(scores, calibrator, people, resampling)),
     )
 
 

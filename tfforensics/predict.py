@@ -21,6 +21,7 @@ from tfforensics.command import ArgumentTypeError, UsageError
 
 if TYPE_CHECKING:
     from tfforensics.judging.judge import Settings
+    from tfforensics.serving.exported import Exported
 
 
 def _parser() -> command.Parser:
@@ -32,7 +33,10 @@ def _parser() -> command.Parser:
     )
     add = parser.add_argument
     add("media", nargs="*", metavar="MEDIA", help="images, videos, folders, patterns")
-    add("--model", type=Path, metavar="OUT", help="an export of tfforensics.export")
+    add(
+        "--model", type=Path, metavar="OUT",
+        help="an export of tfforensics.export (default: the detector that comes with the package)",
+    )  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all that is known")
     add("--csv", type=Path, metavar="FILE", help="write a row a file")
     add("--report", type=Path, metavar="FILE.html", help="write a page to look at, in one file")
@@ -110,8 +114,6 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--serve: expected neither MEDIA nor a file to write")
     if not options.serve and not options.media:
         raise UsageError("MEDIA: expected at least one file, folder or pattern; see --help")
-    if options.model is None:
-        raise UsageError("--model: expected an export of tfforensics.export, got none")
     for name in ("json", "csv", "report"):
         path = getattr(options, name)
         if path is not None and not path.absolute().parent.is_dir():
@@ -125,14 +127,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _serve(options) if options.serve else _judge(options)
 
 
+def _model(path: Path | None) -> Exported:
+    """The export that was named, or the shipped detector, which says what it is."""
+    from tfforensics import shipped
+    from tfforensics.serving.exported import load_export
+
+    if path is not None and str(path) != shipped.NAME:
+        return load_export(path)
+    print(
+        "Judged by the detector that comes with the package. It has learned from real faces "
+        "blended with themselves and is a first opinion; README, 'The shipped detector'.",
+        file=sys.stderr,
+    )
+    return shipped.load()
+
+
 def _serve(options: argparse.Namespace) -> int:
     """The page, until Ctrl-C."""
     command.start_tensorflow()
     from tfforensics.judging import web
     from tfforensics.judging.judge import Judge
-    from tfforensics.serving.exported import load_export
 
-    judge = Judge(load_export(options.model), _settings(options))
+    judge = Judge(_model(options.model), _settings(options))
     try:
         server = web.listen(judge, options.host, options.port, options.upload_limit)
     except OSError as error:
@@ -154,9 +170,8 @@ def _judge(options: argparse.Namespace) -> int:
 
     from tfforensics.judging import tables
     from tfforensics.judging.judge import Judge
-    from tfforensics.serving.exported import load_export
 
-    model = load_export(options.model)
+    model = _model(options.model)
     judge = Judge(model, _settings(options))
     bar = tqdm(judge.judge(paths), total=len(paths), unit="file", desc="judging", disable=None)
     found = list(bar)

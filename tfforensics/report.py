@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tfforensics import __version__, tables
+from tfforensics import __version__, groups, tables
 from tfforensics.comparison import Comparison, auc, verdict
 from tfforensics.findings import RESAMPLES
 from tfforensics.metrics import AVERAGES
@@ -73,6 +73,7 @@ def evaluation(pages: Sequence[Page], curves: Picture | None) -> str:
     return render(
         "evaluation.html",
         pages=pages,
+        groups=groups,
         curves=curves,
         tiles=[column for column in columns if column in AVERAGES] or columns,
         averages=list(AVERAGES),

@@ -6,6 +6,8 @@ tensorboard/    event files
 metrics.json    history and final figures
 evaluation/     what `tfforensics.evaluate` writes
 export/         what `tfforensics.export` writes
+
+In place of checkpoints a packed run has weights.npz and data.json; see packed.py.
 """
 
 from __future__ import annotations
@@ -59,6 +61,14 @@ class Run:
     def export(self) -> Path:
         return self.folder / "export"
 
+    @property
+    def packed_weights(self) -> Path:
+        return self.folder / "weights.npz"
+
+    @property
+    def data_file(self) -> Path:
+        return self.folder / "data.json"
+
     def config(self) -> Config:
         """The configuration that the run was started with.
 
@@ -86,14 +96,18 @@ class Run:
 
         Raises:
             UsageError: not a run, or one without a validated checkpoint.
+            DataError: it is damaged.
         """
         import tensorflow as tf
 
+        from tfforensics import packed
         from tfforensics.checkpoint import CheckpointStore
         from tfforensics.ema import AveragedWeights
         from tfforensics.models import build_detector
 
-        config = self.config()
+        if self.packed_weights.is_file():
+            return packed.load_network(self)
+        config = packed.without_weights(self.config())
         detector = build_detector(config)
         parts = {"model": detector}
         if config.optimizer.ema is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tfforensics import command, configfile, lock, manifest
+from tfforensics import command, configfile, lock, manifest, shipped
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
@@ -58,7 +58,8 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
             history = _fit(config, run, initial=first_run)
         else:
             initial = config.model.initial
-            history = _fit(config, run, initial=None if initial is None else Run(Path(initial)))
+            start = None if initial is None else Run(shipped.resolve(Path(initial)))
+            history = _fit(config, run, initial=start)
         final = evaluate(run)
         metrics = {"history": history, "test": final}
         if config.evaluation.export and not _is_written(run.metrics_file, metrics):

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tfforensics import tables
+from tfforensics import groups, tables
 from tfforensics.calibration import Calibration
 from tfforensics.command import DataError
 
@@ -58,6 +58,11 @@ class DataFacts:
     source_compression: tuple[str, ...]
     notice: str
     notes: tuple[str, ...]
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> DataFacts:
+        """Of JSON values, which have lists for tuples; TypeError where they do not fit."""
+        return cls(**_tuples(plain))
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class ModelCard:
             data, calibration = plain.pop("data"), plain.pop("calibration")
             return cls(
                 crop=CropContract(**plain.pop("crop")),
-                data=None if data is None else DataFacts(**_tuples(data)),
+                data=None if data is None else DataFacts.from_plain(data),
                 calibration=calibration and Calibration.from_json(json.dumps(calibration)),
                 **_tuples(plain),
             )
@@ -189,8 +194,9 @@ class ModelCard:
             f"{split}: {count:,} faces of {data.videos.get(split, 0):,} videos"
             for split, count in data.faces.items()
         )
+        trained = f" and {', '.join(data.manipulations)}" if data.manipulations else " alone"
         facts = [
-            f"`{data.dataset}`: real faces and {', '.join(data.manipulations)}; {counts}. "
+            f"`{data.dataset}`: real faces{trained}; {counts}. "
             f"Compression of the media: {', '.join(data.source_compression) or 'unknown'}."
         ]
         if data.notice:
@@ -224,7 +230,13 @@ class ModelCard:
             "the mean over its faces.",
             tables.markdown(head, rows),
             tables.overview(figures, "frame"),
+            *self._groups(found.get("groups")),
         ]
+
+    def _groups(self, found: groups.Plain | None) -> list[str]:
+        if found is None:
+            return []
+        return [groups.NOTE, tables.markdown(groups.HEAD, list(groups.rows(found)))]
 
 
 def _tuples(plain: dict[str, Any]) -> dict[str, Any]:

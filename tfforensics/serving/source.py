@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import tensorflow as tf
 import tf_keras as keras
 
-from tfforensics import calibrated, manifest
+from tfforensics import calibrated, manifest, shipped
 from tfforensics.calibration import Calibration
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
@@ -40,11 +41,34 @@ class Source:
     card: ModelCard
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of the records of a run.
+
+    Attributes:
+        data: None where the records were not at hand.
+        margin: of the crops; the default where the records were not at hand.
+    """
+
+    data: DataFacts | None
+    margin: float
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON values, read back by `from_plain`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Known:
+        """What `to_plain` gave; KeyError or TypeError for anything else."""
+        data = plain["data"]
+        return cls(None if data is None else DataFacts.from_plain(data), float(plain["margin"]))
+
+
 def load(path: Path, weights: Weights | None = None) -> Source:
     """A run directory, or a file of MesoNet's released weights.
 
     Args:
-        path: of either.
+        path: of either, or `shipped.NAME`.
         weights: of a run: "best" on validation as trained, or their moving average, "ema"; None
             takes what validation judged, which is the average where the run has one.
 
@@ -52,6 +76,7 @@ def load(path: Path, weights: Weights | None = None) -> Source:
         UsageError: neither, or a run without such weights.
         DataError: it is damaged.
     """
+    path = shipped.resolve(path)
     if path.is_dir():
         return _of_run(Run(path), weights)
     if weights is not None:
@@ -64,22 +89,26 @@ def _of_run(run: Run, weights: Weights | None) -> Source:
     averaged = config.optimizer.ema is not None
     if weights == "ema" and not averaged:
         raise UsageError(f"--weights: {run.folder} has no moving average (optimizer.ema is null)")
+    if weights is not None and run.packed_weights.is_file():
+        raise UsageError(f"--weights: {run.folder} is packed and has one kind, not {weights!r}")
     own = weights == "best" and averaged  # what validation and evaluation did not judge
     with _float32():
         network = _as_trained(run) if own else run.load_network()
-    data, margin = _data(config)
+    records = known(run)
     model = config.model
     limits = list(_LIMITS)
-    if data is None:
+    if config.data.selfblend == 1:
+        limits.append("Trained on real faces blended with themselves: it has seen no manipulation.")
+    if records.data is None:
         limits.append("The records were not at hand: the margin is the default, the data unknown.")
     card = ModelCard(
         name=server.model_name(run.folder.resolve().name),
         detector=model.detector,
         backbone=None if model.detector.startswith("meso") else model.backbone,
         weights=f"best on validation{', averaged' if averaged and not own else ''}",
-        crop=CropContract(_DETECTOR, margin, config.data.size),
+        crop=CropContract(_DETECTOR, records.margin, config.data.size),
         outputs=(),
-        data=data,
+        data=records.data,
         training=_training(config),
         evaluation=None if own else _evaluation(run, config),
         calibration=None if own else _calibration(run),
@@ -135,13 +164,26 @@ def _float32() -> Iterator[None]:
         keras.mixed_precision.set_global_policy(policy)
 
 
-def _data(config: Config) -> tuple[DataFacts | None, float]:
-    """What the records say of themselves, and their crop margin."""
+def known(run: Run) -> Known:
+    """What the records of a run say of themselves, or what a packed one has kept of that.
+
+    Raises:
+        UsageError: not a run.
+        DataError: damaged records, or a damaged packed run.
+    """
+    if run.data_file.is_file():
+        try:
+            return Known.from_plain(json.loads(run.data_file.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{run.data_file}: {error!r}") from error
+    config = run.config()
     folder = Path(config.data.records)
     if not (folder / manifest.NAME).is_file():
-        return None, manifest.Settings().margin
+        return Known(None, manifest.Settings().margin)
     records = manifest.load(folder)
     taken = config.data.manipulations or records.manipulations
+    if config.data.selfblend == 1:
+        taken = ()
     clips = [c for c in records.clips if c.found and c.manipulation in ("real", *taken)]
     splits = [s for s in ("train", "val", "test") if any(c.split == s for c in clips)]
     facts = DataFacts(
@@ -153,7 +195,7 @@ def _data(config: Config) -> tuple[DataFacts | None, float]:
         notice=records.notice,
         notes=records.notes,
     )
-    return facts, records.settings.margin
+    return Known(facts, records.settings.margin)
 
 
 def _training(config: Config) -> dict[str, Any]:
