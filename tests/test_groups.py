@@ -47,8 +47,8 @@ def test_each_group_has_the_figures_of_its_own_videos() -> None:
         assert (everyone.videos, a.videos) == (120, 60)
         assert (a.false_alarms.value, b.false_alarms.value) == (1.0, 0.0)
         assert everyone.false_alarms.value == 0.5
-        low, high = everyone.false_alarms.bounds
-        # Ten of twenty pairs, drawn anew: a standard deviation of .5/sqrt(20).
+        bounds = everyone.false_alarms.interval
+        # Half of twenty pairs, drawn anew: a standard deviation of .5 over the root of 20.
         assert bounds.low == pytest.approx(0.5 - 1.96 * 0.112, abs=0.06)
         assert bounds.high == pytest.approx(0.5 + 1.96 * 0.112, abs=0.06)
         assert a.auc.value < 0.5 < b.auc.value and b.auc.interval.low > 0.9
