@@ -17,9 +17,9 @@ from conftest import WriteRecords, smooth_face
 from judged import finished_run
 from pages import Page
 from PIL import Image
-from videos import person, scene, write_video
+from videos import grey_steps, person, scene, write_video
 
-from tfforensics import export, jpeg, predict
+from tfforensics import demo, export, jpeg, predict
 from tfforensics.calibration import Band, Calibration
 from tfforensics.command import UsageError
 from tfforensics.judging import inputs, page, pictures, verdict
@@ -226,6 +226,34 @@ def test_a_face_too_small_is_not_called(exported: Exported, tmp_path: Path) -> N
 def test_names_are_printed_without_what_a_terminal_obeys() -> None:
     assert inputs.shown("a\x1b[2J\nb.jpg") == "a\\x1b[2J\\nb.jpg"
     assert inputs.shown("gr\u00fc\u00df.jpg") == "gr\u00fc\u00df.jpg"
+
+
+def test_videos_of_the_demo_of_nobody_and_cut_off(
+    exported: Exported, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.build(tmp_path / "demo", identities={"test": 2}, seconds=1.0, size=160, workers=1)
+    real = sorted(tmp_path.glob("demo/original_sequences/**/*.mp4"))[0]
+    manipulated = sorted(tmp_path.glob("demo/**/FaceSwap/**/*.mp4"))[0]
+    nobody = write_video(tmp_path / "nobody.mp4", grey_steps(20))
+    whole = real.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    paths = [str(path) for path in (real, manipulated, nobody, tmp_path / "cut.mp4")]
+    out = tmp_path / "out.json"
+    options = ["--model", str(base), "--faces-per-second", "6", "--json", str(out)]
+    assert predict.main([*paths, *options]) == 1
+    first, second, none, cut = json.loads(out.read_text())["files"]
+    for found in (first, second):
+        assert found["verdict"] in ("manipulated", "cannot tell", "not manipulated")
+        assert len(found["people"]) == 1 and found["faces"] == 6
+        # Twelve frames, six faces: every other frame.
+        np.testing.assert_allclose(
+            found["people"][0]["seconds"], (np.arange(6) * 2 + 1) / 12, atol=1e-6
+        )
+    assert first["probability"] != second["probability"]
+    assert (none["verdict"], none["probability"]) == ("no face found", None)
+    assert none["frames"] == 4
+    assert cut["verdict"] == "could not be read" and cut["reason"]
+    assert "1 of 4 files could not be read" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not PORTRAITS.is_dir(), reason="no portraits here")

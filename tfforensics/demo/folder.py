@@ -84,7 +84,7 @@ def build(
     if workers < 1:
         raise UsageError(f"workers: expected at least 1, got {workers}")
     take = Take(seconds=float(seconds), fps=fps, size=size, seed=seed)
-    pairs = _faces(identities, portraits)
+    pairs = faces(identities, portraits)
     with lock.hold(root):
         _mark(root, _describe(take, pairs))
         missing = [len(_missing(root, a, b)) + len(_missing(root, b, a)) for a, b in pairs]
@@ -109,8 +109,12 @@ def _check(identities: Mapping[str, int]) -> None:
         raise UsageError("identities: expected at least one pair, got none")
 
 
-def _faces(identities: Mapping[str, int], portraits: Path | None) -> list[tuple[Face, Face]]:
-    """The first pairs of each official split, and the photograph of each of their clips."""
+def faces(identities: Mapping[str, int], portraits: Path | None) -> list[tuple[Face, Face]]:
+    """The first pairs of each official split, and the photograph of each of their clips.
+
+    Raises:
+        UsageError: fewer photographs than identities.
+    """
     pairs = [
         pair for split in SPLITS for pair in _official_pairs(split)[: identities.get(split, 0) // 2]
     ]
