@@ -2,10 +2,11 @@
 
     python benchmarks/study/table.py [--encoder turbo] [--results DIR]
 
-Video AUC in percent by JPEG level, the mean over the seeds and their range, and below it the
-difference to the plain detector with a 95% interval: both are judged on the same videos, so people
-are redrawn with all their videos, for all methods and seeds alike. Runs that left a manipulation
-out are judged on that one alone.
+Video AUC in percent by JPEG level, the mean over the seeds and their range; then the difference
+to the method that each one changes in one point, with a 95% interval and what follows from it.
+Both are judged on the same videos, so people are redrawn with all their videos, for all methods
+and seeds alike; how a method varies with the seed is in the range, not in the interval. Last, how
+well a manipulation is found that was not trained on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from tfforensics.ffpp import MANIPULATIONS
 from tfforensics.jpeg import ENCODERS, LEVELS
 
 HERE = Path(__file__).parent
-PLAIN = "plain"
+# What each method is compared with: it differs from that in one point.
+BASES = {
+    "degraded": "plain",
+    "multi_attention": "degraded",
+    "more_neural_textures": "degraded",
+    "meso4": "degraded",
+    "mesoinception4": "degraded",
+}
+# Trains on no manipulation; compared with what trained on the other three.
+SELF_BLENDED = "selfblend"
 DRAWS = 1000
 
 Runs = dict[tuple[str, str | None], list[dict[str, Any]]]
@@ -77,26 +87,37 @@ def row(runs: list[dict[str, Any]], levels: list[str], against: tuple[str, ...])
 
 
 def gain(
-    runs: list[dict[str, Any]], plain: list[dict[str, Any]], level: str, draws: int = DRAWS
-) -> str:
-    """Difference to the plain detector over the seeds that both have, with its 95% interval."""
-    seeds = {run["seed"] for run in runs} & {run["seed"] for run in plain}
-    ours = [run for run in runs if run["seed"] in seeds]
-    theirs = [run for run in plain if run["seed"] in seeds]
+    runs: list[dict[str, Any]],
+    base: list[dict[str, Any]],
+    levels: list[str],
+    against: tuple[str, ...] = MANIPULATIONS,
+    draws: int = DRAWS,
+) -> list[str]:
+    """Difference over the seeds that both have, by level and over all of them, and the verdict.
+
+    Each with its 95% interval; the verdict is of the mean over all levels.
+    """
+    seeds = {run["seed"] for run in runs} & {run["seed"] for run in base}
+    ours, theirs = ([run for run in each if run["seed"] in seeds] for each in (runs, base))
     if not seeds:
-        return ""
+        return [""] * (len(levels) + 2)
     names = people(ours[0])
     generator = np.random.default_rng(0)
-    found = []
+    found = np.zeros((draws + 1, len(levels)))
     for draw in range(draws + 1):
         chosen = names if not draw else list(generator.choice(names, len(names)))
         weights = {name: chosen.count(name) for name in names}
-        found.append(
-            100 * mean_auc(ours, level, MANIPULATIONS, weights)
-            - 100 * mean_auc(theirs, level, MANIPULATIONS, weights)
-        )
-    low, high = np.percentile(found[1:], [2.5, 97.5])
-    return f"{found[0]:+.1f} [{low:+.1f}, {high:+.1f}]"
+        for column, level in enumerate(levels):
+            own, other = (mean_auc(each, level, against, weights) for each in (ours, theirs))
+            found[draw, column] = 100 * (own - other)
+    found = np.column_stack([found, found.mean(axis=1)])
+    low, high = np.percentile(found[1:], [2.5, 97.5], axis=0)
+    cells = [
+        f"{value:+.1f} [{a:+.1f}, {b:+.1f}]"
+        for value, a, b in zip(found[0], low, high, strict=True)
+    ]
+    verdict = "helps" if low[-1] > 0 else "harms" if high[-1] < 0 else "cannot tell"
+    return [*cells, verdict]
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -119,20 +140,42 @@ def main() -> None:
     whole = {method: found for (method, left_out), found in runs.items() if left_out is None}
     rows = [[m, str(len(f)), *row(f, levels, MANIPULATIONS)] for m, f in whole.items()]
     print(table(header, rows))
-    if PLAIN in whole and len(whole) > 1:
-        rows = [
-            [method, str(len(found)), *(gain(found, whole[PLAIN], level) for level in levels)]
-            for method, found in whole.items()
-            if method != PLAIN
+    gained = [*header, "all levels", "verdict"]
+    rows = [
+        [
+            f"{method} over {base}",
+            str(len(whole[method])),
+            *gain(whole[method], whole[base], levels),
         ]
-        print("\nagainst plain:\n\n" + table(header, rows))
+        for method, base in BASES.items()
+        if name in whole and base in whole
+    ]
+    if rows:
+        print("\n" + table(gained, rows))
     rows = [
         [f"{method}, never saw {left_out}", str(len(found)), *row(found, levels, (left_out,))]
         for (method, left_out), found in runs.items()
         if left_out is not None
     ]
+    own = whole.get(SELF_BLENDED, [])
+    if own:
+        rows += [
+            [f"{SELF_BLENDED}, saw none, on {name}", str(len(own)), *row(own, levels, (name,))]
+            for name in MANIPULATIONS
+        ]
     if rows:
         print("\n" + table(header, rows))
+    rows = [
+        [
+            f"{SELF_BLENDED} over {method} without {left_out}, on {left_out}",
+            str(len(found)),
+            *gain(own, found, levels, (left_out,)),
+        ]
+        for (method, left_out), found in runs.items()
+        if left_out is not None and own
+    ]
+    if rows:
+        print("\n" + table(gained, rows))
 
 
 if __name__ == "__main__":
