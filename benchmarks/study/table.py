@@ -147,7 +147,7 @@ def main() -> None:
             str(len(whole[method])),
             *gain(whole[method], whole[base], levels),
         ]
-        for method, base in BASES.items()
+        for name, base in BASES.items()
         if name in whole and base in whole
     ]
     if rows:
