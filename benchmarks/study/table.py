@@ -142,13 +142,9 @@ def main() -> None:
     print(table(header, rows))
     gained = [*header, "all levels", "verdict"]
     rows = [
-        [
-            f"{method} over {base}",
-            str(len(whole[method])),
-            *gain(whole[method], whole[base], levels),
-        ]
-        for name, base in BASES.items()
-        if name in whole and base in whole
+        [f"{m} over {base}", str(len(whole[m])), *gain(whole[m], whole[base], levels)]
+        for m, base in BASES.items()
+        if m in whole and base in whole
     ]
     if rows:
         print("\n" + table(gained, rows))
