@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-from PIL import Image
-
 from tfforensics.command import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import tensorflow as tf
+
+# Every command reads the names of levels below; NumPy and Pillow are imported where they work.
 
 Level = Literal["c0", "c23", "c40", "c85", "c90", "c95"]
 Encoder = Literal["turbo", "mozjpeg"]
@@ -82,6 +82,9 @@ def encode(
 
 def decode(data: bytes) -> np.ndarray:
     """Decodes a JPEG to uint8 (H, W, 3) RGB, bit for bit as `decode_in_graph` does."""
+    import numpy as np
+    from PIL import Image
+
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -110,6 +113,8 @@ def degrade_in_graph(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
 
 def psnr(reference: np.ndarray, image: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of uint8 images; infinite where they are equal."""
+    import numpy as np
+
     error = np.mean((reference.astype(np.float64) - image.astype(np.float64)) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
@@ -121,6 +126,7 @@ def ssim(reference: np.ndarray, image: np.ndarray) -> float:
     11 x 11 pixels, K1 = .01, K2 = .03, population (co)variances; windows that stick out are
     left out of the mean.
     """
+    import numpy as np
     from scipy.ndimage import gaussian_filter
 
     def smooth(values: np.ndarray) -> np.ndarray:
@@ -137,6 +143,8 @@ def ssim(reference: np.ndarray, image: np.ndarray) -> float:
 
 
 def _pillow(pixels: np.ndarray, **options: object) -> bytes:
+    from PIL import Image
+
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", **options)
     return out.getvalue()
@@ -144,6 +152,7 @@ def _pillow(pixels: np.ndarray, **options: object) -> bytes:
 
 def _mozjpeg(pixels: np.ndarray, quality: int, subsampling: Subsampling) -> bytes:
     import jpeglib
+    import numpy as np
 
     image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
     image.samp_factor = subsampling
