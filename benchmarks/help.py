@@ -41,13 +41,13 @@ def main() -> None:
     took: dict[str, list[Took]] = {module: [] for module in modules}
     for turn in range(rounds + 1):
         for module in modules:
-            found = answer(module)
+            one = answer(module)
             if turn:  # the first reads the files from the disk
-                took[module].append(found)
+                took[module].append(one)
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"{'seconds':<28}{'wall':>7}{'least':>7}{'most':>7}{'processor':>11}")
     for module, found in took.items():
-        wall, processor = ([one[i] for one in found] for i in (0, 1))
+        wall, processor = zip(*found, strict=True)
         print(
             f"{module:<28}{statistics.median(wall):>7.2f}{min(wall):>7.2f}{max(wall):>7.2f}"
             f"{statistics.median(processor):>11.2f}"
