@@ -33,7 +33,8 @@ def run_python(*arguments):
 def commands():
     """Modules that can be run, and the package itself."""
     named = (
-        "records", "audit", "train", "evaluate", "robustness", "export", "predict", "models.scaling"
+        "records", "audit", "train", "evaluate", "robustness", "export", "predict",
+        "models.scaling", "dataservice.__main__",
     )  # fmt: skip
     there = [n for n in named if (REPOSITORY / f"tfforensics/{n.replace('.', '/')}.py").is_file()]
     return ["tfforensics", *(f"tfforensics.{name}" for name in there)]

@@ -102,7 +102,7 @@ def test_the_default_config_is_shipped_and_builds_the_demo():
 
 
 SECTIONS = ", ".join(field.name for field in dataclasses.fields(Config))
-DATA_KEYS = "records, manipulations, level, size, batch, real_share, selfblend"
+DATA_KEYS = "records, manipulations, level, size, batch, real_share, selfblend, service"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tfforensics import __version__, command
 COMMANDS = {
     "records": "faces of videos and images -> TFRecords",
     "train": "train a detector; without arguments, on the embedded default",
+    "dataservice": "dispatcher and workers that make training's input on other machines",
     "evaluate": "trained detectors -> tables by manipulation and JPEG level, and what one gains",
     "audit": "records -> is the set fit to train and to judge on",
     "levels": "an image -> what each JPEG level makes of it, in a picture and a table",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tfforensics.command import UsageError
+from tfforensics.dataservice import address
 from tfforensics.jpeg import LEVELS, Encoder, Level
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
@@ -64,6 +65,8 @@ class Data:
         selfblend: share of the manipulated faces that are made from real ones (selfblend.py), to
             the nearest fraction of whole numbers up to 1,000; 1 takes no manipulated face, which
             the records then need not have.
+        service: grpc://host:port of a tf.data service whose workers make the training batches;
+            null makes them here. The batches are the same.
     """
 
     records: str = "records/demo"
@@ -73,6 +76,7 @@ class Data:
     batch: int = 16
     real_share: float = 0.5
     selfblend: float = 0.0
+    service: str | None = None
 
     def __post_init__(self) -> None:
         _check("data.size", self.size, 16 <= self.size <= 1024, "16 to 1024 pixels")
@@ -81,6 +85,8 @@ class Data:
             "data.real_share", self.real_share, 0.001 <= self.real_share <= 0.999, "0.001 to 0.999"
         )
         _check("data.selfblend", self.selfblend, 0 <= self.selfblend <= 1, "0 to 1")
+        if self.service is not None:
+            address.authority(self.service, "data.service")
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,31 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     Raises:
         UsageError, DataError: as `pools`.
     """
+    numbered = numbered_batches(config, numbers(start))
+    return numbered.map(lambda number, x, y: (x, y)).prefetch(_AHEAD)
+
+
+def numbers(start: int = 0) -> tf.data.Dataset:
+    """The numbers of the batches from step `start` on."""
+    return tf.data.Dataset.range(start, 2**40)  # positions stay within int64 at any batch size
+
+
+def numbered_batches(
+    config: Config, numbers: tf.data.Dataset, *, calls: int | None = None
+) -> tf.data.Dataset:
+    """The training batches of these numbers (int64 scalars), each a function of its own alone.
+
+    Args:
+        calls: faces made at a time; None: as many as keep this machine busy.
+
+    Returns:
+        A dataset of (number, x, y), x and y as of `training_batches`.
+
+    Raises:
+        UsageError, DataError: as `pools`.
+    """
     data = config.data
-    folder = Path(data.records)
+    folder = Path(data.records).absolute()  # a process with another working directory may read it
     real_only = data.selfblend == 1
     faces_of = pools(folder, "train", data.level, data.manipulations, real_only=real_only)
     place = _placer(faces_of, config)
@@ -142,20 +165,25 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
         label = tf.maximum(tf.cast(fields["label"], tf.float32), tf.cast(blended, tf.float32))
         return {"image": image, "seed": seed}, label
 
-    positions = tf.data.Dataset.range(start * data.batch, np.iinfo(np.int64).max)
-    # Places are found a batch at a time: the formula's price is that of its ops, not of its faces.
-    places = positions.batch(data.batch).map(place).unbatch()
+    def places_of(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # A batch at a time: the formula's price is that of its ops, not of its faces.
+        positions = number * data.batch + tf.range(data.batch, dtype=tf.int64)
+        path, offset, drawn = place(positions)
+        return path, offset, (tf.fill((data.batch,), number), *drawn)
+
+    places = numbers.map(places_of).unbatch()
     # Under op determinism a function with any other stateful op than these sources in it takes
     # all parallelism and prefetching from the whole pipeline: so reading stands alone.
     records = places.flat_map(
         lambda path, offset, drawn: tf.data.Dataset.zip((_read(path, offset), _one(drawn)))
     )
     faces = records.map(
-        lambda record, drawn: face(record, *drawn),
+        lambda record, drawn: (drawn[0], *face(record, *drawn[1:])),
         # More than cores, so that none rests while a face waits for its turn to be handed on.
-        num_parallel_calls=2 * command.cores(),
+        num_parallel_calls=2 * command.cores() if calls is None else calls,
     )
-    return faces.batch(data.batch, drop_remainder=True).prefetch(_AHEAD)
+    batches = faces.batch(data.batch, drop_remainder=True)
+    return batches.map(lambda number, x, y: (number[0], x, y))
 
 
 def evaluation_batches(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tfforensics import command, configfile, lock, manifest, shipped
-from tfforensics.command import DataError, UsageError
+from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
 
@@ -101,17 +101,18 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     import tensorflow as tf
     import tf_keras as keras
 
-    from tfforensics import pipeline
     from tfforensics.checkpoint import CheckpointStore
     from tfforensics.ema import AveragedWeights
     from tfforensics.models import build_detector, start_from
     from tfforensics.optimizers import from_config, resolve_precision
     from tfforensics.progress import InputWait, ProgressLine
     from tfforensics.resume import ResumableFit
+    from tfforensics.source import Source
     from tfforensics.tensorboard import Board
     from tfforensics.validation import MONITOR, Validation
 
     settings = config.train
+    source = Source(config)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -153,7 +154,7 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
         _describe(config, board)
 
     def batches(step: int) -> tf.data.Dataset:
-        dataset = pipeline.training_batches(config, step)
+        dataset = source.batches(step)
         return dataset if wait is None else wait.watch(dataset)
 
     try:
@@ -163,8 +164,11 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
             callbacks=[*callbacks, board, line],
             before_save=board.flush,
         )
-    except tf.errors.DataLossError as error:
-        raise DataError(pipeline.damage(Path(config.data.records))) from error
+    except tf.errors.OpError as error:
+        reason = source.explained(error)
+        if reason is None:
+            raise
+        raise reason from error
     finally:
         line.close()
         board.close()
@@ -223,13 +227,19 @@ def _build_demo(config: Config) -> None:
 def _take_up(run: Run, config: Config, override: bool) -> None:
     """Writes config.yaml, or checks that the one there is of the same experiment."""
     if run.config_file.is_file():
-        changed = configfile.differences(run.config(), config)
+        changed = configfile.differences(_made_as(run.config(), config), config)
         if changed and not override:
             raise UsageError(
                 f"--workdir: {run.folder} holds a run with other settings "
                 f"({'; '.join(changed)}); name another folder, or pass --override-resume"
             )
     run.save_config(config)
+
+
+def _made_as(config: Config, other: Config) -> Config:
+    """The same experiment with its batches made where the other's are: they are the same."""
+    data = dataclasses.replace(config.data, service=other.data.service)
+    return dataclasses.replace(config, data=data)
 
 
 def _set_aside(workdir: Path) -> None:
