@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 from small_run import SmallRun, batches
 
-from tfforensics import addons, losses
+from tfforensics import addons, losses, metrics
 from tfforensics.command import UsageError
 from tfforensics.optimizers import build_optimizer
 from tfforensics.stopping import Stopped
@@ -112,7 +112,7 @@ def test_focal_loss_is_ours(tfa: ModuleType, gamma: float, alpha: float) -> None
 
 
 @needs_addons
-def test_agreement_metrics(tfa: ModuleType) -> None:
+def test_agreement_metrics_are_ours(tfa: ModuleType) -> None:
     # 3 true positives, 2 true negatives, 1 false positive, 2 false negatives
     truth = tf.constant([1, 1, 1, 1, 1, 0, 0, 0])
     guess = tf.constant([1, 1, 1, 0, 0, 1, 0, 0])
@@ -124,6 +124,9 @@ def test_agreement_metrics(tfa: ModuleType) -> None:
     matthews.update_state(tf.one_hot(truth, 2), tf.one_hot(guess, 2))
     # (3 * 2 - 1 * 2) / sqrt(4 * 5 * 3 * 4)
     assert float(matthews.result()) == pytest.approx(4 / 240**0.5)
+    counts = metrics.count(truth.numpy(), guess.numpy().astype(float))
+    assert metrics.cohen_kappa(counts) == pytest.approx(float(kappa.result()))
+    assert metrics.matthews(counts) == pytest.approx(float(matthews.result()))
 
 
 @needs_addons

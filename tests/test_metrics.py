@@ -39,6 +39,9 @@ def test_figures_counted_by_hand():
     assert metrics.auc(counts) == pytest.approx(7 / 9)  # of 9 pairs two are in the wrong order
     assert metrics.accuracy(counts) == pytest.approx(5 / 6)
     assert metrics.f1(counts) == pytest.approx(6 / 7)
+    # Called manipulated: 3 of 3, and 1 of 3; by chance half of the calls are right.
+    assert metrics.cohen_kappa(counts) == pytest.approx((5 / 6 - 1 / 2) / (1 - 1 / 2))
+    assert metrics.matthews(counts) == pytest.approx((3 * 2 - 1 * 0) / (4 * 2 * 3 * 3) ** 0.5)
     assert metrics.average_precision(counts) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     assert metrics.equal_error_rate(counts) == pytest.approx(1 / 3)
     assert metrics.tpr_at_fpr(counts, 0.05) == pytest.approx(1 / 3)
@@ -75,6 +78,8 @@ def test_figures_equal_those_of_scikit_learn(faces):
             metrics.average_precision(counts),
             sklearn_metrics.average_precision_score(label, probability),
         ),
+        (metrics.matthews(counts), sklearn_metrics.matthews_corrcoef(label, called)),
+        (metrics.cohen_kappa(counts), sklearn_metrics.cohen_kappa_score(label, called)),
         (metrics.tpr_at_fpr(counts, 0.01), tpr[fpr <= 0.01].max()),
         (metrics.tpr_at_fpr(counts, 0.3), tpr[fpr <= 0.3].max()),
     ):
@@ -128,6 +133,8 @@ def test_a_weight_is_a_repetition_also_along_a_leading_axis(faces, random):
             metrics.accuracy,
             metrics.f1,
             metrics.average_precision,
+            metrics.cohen_kappa,
+            metrics.matthews,
             metrics.equal_error_rate,
             lambda counts: metrics.tpr_at_fpr(counts, 0.2),
         ):
@@ -137,11 +144,11 @@ def test_a_weight_is_a_repetition_also_along_a_leading_axis(faces, random):
 def test_perfect_inverted_and_constant_detectors():
     label = np.repeat([0, 1], [100, 400])
     perfect = metrics.measure(scores_of(label, np.where(label == 1, 0.9, 0.1)))
-    assert astuple(perfect) == (1, 1, 1, 1, 0, 1, 1)
+    assert astuple(perfect) == (1, 1, 1, 1, 0, 1, 1, 1, 1)
     inverted = metrics.measure(scores_of(label, np.where(label == 1, 0.1, 0.9)))
-    assert astuple(inverted) == (0, 0, 0, 0.8, 1, 0, 0)
+    assert astuple(inverted) == (0, 0, 0, 0.8, 1, 0, 0, pytest.approx(-8 / 17), -1)
     constant = metrics.measure(scores_of(label, np.full(500, 0.7)))
-    assert astuple(constant) == (0.5, 0.8, pytest.approx(8 / 9), 0.8, 0.5, 0, 0)
+    assert astuple(constant) == (0.5, 0.8, pytest.approx(8 / 9), 0.8, 0.5, 0, 0, 0, 0)
 
 
 def test_a_random_detector_scores_chance():

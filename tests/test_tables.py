@@ -48,7 +48,7 @@ def test_an_inverted_detector(unit):
     # Scores tie within a class, so that the curve has one step for each.
     assert found == {
         "auc": 0.0, "accuracy": 0.0, "f1": 0.0, "average_precision": 0.5, "eer": 1.0,
-        "tpr_at_fpr_1": 0.0, "tpr_at_fpr_5": 0.0,
+        "tpr_at_fpr_1": 0.0, "tpr_at_fpr_5": 0.0, "cohen_kappa": -1.0, "matthews": -1.0,
     }  # fmt: skip
     apart = np.where(scores.label, 0.1, 0.9) + np.linspace(0, 0.05, len(scores))
     untied = measure(with_probability(scores, apart))["c0", "A", unit]["average_precision"]
@@ -82,16 +82,18 @@ def test_figures_are_those_of_scikit_learn(unit, name):
         "average_precision": theirs.average_precision_score(part.label, part.probability),
         "tpr_at_fpr_1": tpr[fpr <= 0.01].max(),
         "tpr_at_fpr_5": tpr[fpr <= 0.05].max(),
+        "cohen_kappa": theirs.cohen_kappa_score(part.label, call),
+        "matthews": theirs.matthews_corrcoef(part.label, call),
     }
     assert {figure: cell[figure].value for figure in expected} == pytest.approx(expected)
 
 
-def test_only_accuracy_and_f1_depend_on_what_was_decided():
+def test_only_figures_at_a_threshold_depend_on_what_was_decided():
     scores = make_scores({"c0": 2.0})
     as_they_are = measure(scores)["c0", ALL, "frame"]
     decided = measure(scores, with_probability(scores, np.ones(len(scores))))["c0", ALL, "frame"]
     changed = {f for f in FIGURES if decided[f].value != as_they_are[f].value}
-    assert changed == {"accuracy", "f1"}
+    assert changed == {"accuracy", "f1", "cohen_kappa", "matthews"}
     assert decided["accuracy"].value == pytest.approx(2 / 3)  # the share of manipulated faces
 
 
@@ -120,7 +122,8 @@ def test_one_class_gives_dashes_and_no_nan():
     assert json.loads(json.dumps([figures, intervals], allow_nan=False)) == [figures, intervals]
     assert tables.overview(figures, "frame").splitlines()[2] == "| all       |  – |"  # noqa: RUF001
     assert "nan" not in tables.details(figures, intervals, "c0", "frame").lower()
-    assert [row[4:] for row in tables.csv_rows(figures, intervals)] == [["", "", ""]] * 14
+    rows = [row[4:] for row in tables.csv_rows(figures, intervals)]
+    assert rows == [["", "", ""]] * 2 * len(FIGURES)
 
     manipulated = scores.take(scores.label == 1)
     figures, _ = tables.plain(measure(manipulated))
@@ -187,5 +190,5 @@ def test_csv_has_a_row_for_each_figure():
     rows = list(tables.csv_rows(FIGURES_PLAIN, BOUNDS_PLAIN))
     assert len(rows) == 2 * 2 * len(FIGURES)
     assert rows[0] == ["c0", "A", "frame", "auc", "0.987650", "0.900000", "1.000000"]
-    assert rows[7] == ["c0", "all", "frame", "auc", "", "", ""]
-    assert rows[14] == ["c95", "A", "frame", "auc", "1.000000", "", ""]
+    assert rows[len(FIGURES)] == ["c0", "all", "frame", "auc", "", "", ""]
+    assert rows[2 * len(FIGURES)] == ["c95", "A", "frame", "auc", "1.000000", "", ""]

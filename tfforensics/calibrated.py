@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-from tfforensics import calibration, compression, files, manifest
+from tfforensics import calibration, compression, files, manifest, staging
 from tfforensics.calibration import Calibration, Reliability
 from tfforensics.command import DataError
 from tfforensics.judge import Judge
@@ -78,8 +78,8 @@ def calibrate(judge: Judge, records: Path) -> Calibrator:
         DataError: damaged records.
     """
     config = judge.config
-    folder = Path(config.data.records)
-    if not (folder / manifest.NAME).is_file():
+    folder = staging.find(config.data.records)
+    if folder is None:
         kept = judge.run.folder / NAME
         if kept.is_file():
             return Calibrator(Calibration.from_json(kept.read_text()), "kept from an earlier fit")

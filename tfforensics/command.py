@@ -40,6 +40,11 @@ _START_UP_NOTES = (
     b"failed call to cuInit",
     b"CPU instructions in performance-critical operations",
     b"To enable the following instructions",
+    # TensorFlow 2.16's.
+    b"Unable to register cuFFT factory",
+    b"Unable to register cuDNN factory",
+    b"Unable to register cuBLAS factory",
+    b"TF-TRT Warning: Could not find TensorRT",
 )
 
 

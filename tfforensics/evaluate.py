@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfforensics import command, files, lock, manifest
+from tfforensics import command, files, lock, manifest, staging, storage
 from tfforensics.clips import SPLITS
 from tfforensics.jpeg import ENCODERS, LEVELS, Encoder, Level
 from tfforensics.run import Run
@@ -68,7 +68,7 @@ def evaluate(
     from tfforensics.judge import Judge
 
     config = run.config()
-    folder = records or Path(config.data.records)
+    folder = records or staging.local(config.data.records)
     _check(folder, manipulations)
     with lock.hold(run.evaluation):
         findings = _examine(
@@ -232,12 +232,12 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add(
         "run",
-        type=Path,
+        type=storage.here,
         nargs="+",
         metavar="RUN",
         help="run directory of tfforensics.train; several are compared with the first",
     )
-    add("--records", type=Path, metavar="DIR", help="record folder (default: the first run's own)")
+    add("--records", metavar="DIR", help="record folder (default: the first run's own)")
     add("--split", choices=SPLITS, default="test", help="default: %(default)s")
     add(
         "--levels",
@@ -280,7 +280,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
     from tfforensics.judge import Judge
 
     people = People.read(options.people) if options.people else None
-    records = options.records or Path(settings.data.records)
+    records = (
+        staging.local(options.records, "--records")
+        if options.records
+        else staging.local(settings.data.records)
+    )
     _check(records, options.manipulations)
     found = []
     with contextlib.ExitStack() as held:

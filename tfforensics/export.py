@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tfforensics import command, files
+from tfforensics import command, files, storage
 from tfforensics.command import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -137,11 +137,14 @@ def _parser() -> command.Parser:
     )
     add = parser.add_argument
     add(
-        "run", type=Path, nargs="?", metavar="RUN",
+        "run", type=storage.here, nargs="?", metavar="RUN",
         help="run directory of tfforensics.train, `shipped` for the package's own detector, or a "
         "file of MesoNet's released weights",
     )  # fmt: skip
-    add("out", type=Path, nargs="?", metavar="OUT", help="gets the next version, OUT/<version>/")
+    add(
+        "out", type=storage.here, nargs="?", metavar="OUT",
+        help="gets the next version, OUT/<version>/",
+    )  # fmt: skip
     add(
         "--weights", choices=("best", "ema"),
         help="best on validation, as trained or their moving average (default: the average where "

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tfforensics.storage import Remote
 
-def write(path: Path, content: bytes | str) -> None:
-    """Writes a file beside its final name, fsyncs it and renames it.
+
+def write(path: Path | Remote, content: bytes | str) -> None:
+    """Writes a file beside its final name, fsyncs it and renames it; puts an object whole.
 
     Args:
         content: a text is written as UTF-8.
     """
+    content = content.encode() if isinstance(content, str) else content
+    if isinstance(path, Remote):
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfforensics import calibrated, groups, intervals, manifest, precedents, tables
+from tfforensics import calibrated, groups, intervals, manifest, precedents, staging, tables
 from tfforensics.calibrated import Calibrator
 from tfforensics.config import Model
 from tfforensics.groups import People
@@ -134,8 +134,7 @@ def examine(
     held = manifest.load(records)
     scores = concatenate(judge.at_levels(records, split, levels, encoder, manipulations))
     calibrator = calibrated.calibrate(judge, records)
-    own = Path(judge.config.data.records)
-    trained_on = manifest.load(own) if (own / manifest.NAME).is_file() else None
+    trained_on = staging.find_manifest(judge.config.data.records)
     resampling = intervals.resample(scores, resamples=RESAMPLES, seed=SEED)
     table = tables.measure(scores, calibrator.probabilities(scores), resampling)
     return Findings(

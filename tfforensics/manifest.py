@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfforensics import files
 from tfforensics.command import DataError, UsageError
+from tfforensics.storage import Folder, Remote
 
 SCHEMA_VERSION = 1  # of manifest and Examples; raised when either changes
 NAME = "manifest.json"
@@ -127,7 +128,7 @@ class Manifest:
         return self.settings.levels
 
 
-def load(folder: Path) -> Manifest:
+def load(folder: Folder) -> Manifest:
     """Reads the manifest of a record folder.
 
     Raises:
@@ -137,6 +138,8 @@ def load(folder: Path) -> Manifest:
     path = folder / NAME
     if not path.is_file():
         state = "not finished: run tfforensics.records again" if folder.is_dir() else "not there"
+        if isinstance(folder, Remote):
+            state += ", or not to be read with these credentials"
         raise UsageError(f"records {folder}: {state} (no {NAME})")
     try:
         data = json.loads(path.read_text())
@@ -158,10 +161,14 @@ def load(folder: Path) -> Manifest:
         raise DataError(f"{path}: not a manifest: {error!r}") from error
 
 
-def save(manifest: Manifest, folder: Path) -> None:
+def save(manifest: Manifest, folder: Folder) -> None:
     """Writes manifest.json, whole or not at all."""
-    body = {"schema_version": SCHEMA_VERSION} | to_json(manifest)
-    write_json(folder / NAME, body)
+    files.write(folder / NAME, to_text(manifest))
+
+
+def to_text(manifest: Manifest) -> str:
+    """What manifest.json holds."""
+    return json.dumps({"schema_version": SCHEMA_VERSION} | to_json(manifest), indent=1)
 
 
 def to_json(value: Any) -> Any:
@@ -186,14 +193,9 @@ def settings_from(plain: dict[str, Any]) -> Settings:
     return Settings(**plain | {"levels": tuple(plain["levels"]), "frames": frames})
 
 
-def write_json(path: Path, body: Any) -> None:
-    """Writes a JSON file beside its final name, fsyncs it and renames it."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        json.dump(body, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def write_json(path: Folder, body: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    files.write(path, json.dumps(body, indent=1))
 
 
 def sha256_of(path: Path) -> str:

@@ -101,6 +101,28 @@ def f1(counts: Counts, threshold: float = 0.5) -> Floats:
     return 2 * hits / (hits + alarms + counts.manipulated)
 
 
+def cohen_kappa(counts: Counts, threshold: float = 0.5) -> Floats:
+    """(...) agreement of call and label beyond chance, 1 at most; 0 where all are called alike.
+
+    Cohen, Educational and Psychological Measurement 20, 1960.
+    """
+    hits, alarms = _at(counts, int((counts.threshold >= threshold).sum()))
+    called, faces = hits + alarms, counts.manipulated + counts.real
+    chance = called * counts.real + counts.manipulated * (faces - called)
+    return 2 * (hits * counts.real - alarms * counts.manipulated) / chance
+
+
+def matthews(counts: Counts, threshold: float = 0.5) -> Floats:
+    """(...) correlation of call and label, -1 to 1; 0 where all are called alike.
+
+    Matthews, Biochimica et Biophysica Acta 405, 1975.
+    """
+    hits, alarms = _at(counts, int((counts.threshold >= threshold).sum()))
+    called, faces = hits + alarms, counts.manipulated + counts.real
+    spread = np.sqrt(called * (faces - called) * counts.manipulated * counts.real)
+    return (hits * counts.real - alarms * counts.manipulated) / np.maximum(spread, 1)
+
+
 def equal_error_rate(counts: Counts) -> Floats:
     """(...) the error rate where as many real as manipulated faces are mistaken.
 
@@ -152,7 +174,10 @@ def precision_recall(counts: Counts) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one table cell, each 0 to 1. `accuracy` and `f1` are at a threshold."""
+    """The figures of one table cell, 0 to 1; `cohen_kappa` and `matthews` from -1.
+
+    These two, `accuracy` and `f1` are at a threshold.
+    """
 
     auc: float
     accuracy: float
@@ -161,6 +186,8 @@ class Figures:
     eer: float
     tpr_at_fpr_1: float
     tpr_at_fpr_5: float
+    cohen_kappa: float
+    matthews: float
 
 
 def measure(scores: Scores, threshold: float = 0.5) -> Figures | None:
@@ -176,6 +203,8 @@ def measure(scores: Scores, threshold: float = 0.5) -> Figures | None:
         eer=float(equal_error_rate(counts)),
         tpr_at_fpr_1=float(tpr_at_fpr(counts, 0.01)),
         tpr_at_fpr_5=float(tpr_at_fpr(counts, 0.05)),
+        cohen_kappa=float(cohen_kappa(counts, threshold)),
+        matthews=float(matthews(counts, threshold)),
     )
 
 

@@ -19,7 +19,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfforensics import augmentation, command, degradation, example, jpeg, manifest, selfblend
+from tfforensics import (
+    augmentation,
+    command,
+    degradation,
+    example,
+    jpeg,
+    manifest,
+    selfblend,
+    staging,
+)
 from tfforensics.clips import REAL
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
@@ -139,7 +148,8 @@ def numbered_batches(
         UsageError, DataError: as `pools`.
     """
     data = config.data
-    folder = Path(data.records).absolute()  # a process with another working directory may read it
+    # A process with another working directory may read it.
+    folder = staging.local(data.records).absolute()
     real_only = data.selfblend == 1
     faces_of = pools(folder, "train", data.level, data.manipulations, real_only=real_only)
     place = _placer(faces_of, config)

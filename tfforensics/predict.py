@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfforensics import command, files
+from tfforensics import command, files, storage
 from tfforensics.command import ArgumentTypeError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add("media", nargs="*", metavar="MEDIA", help="images, videos, folders, patterns")
     add(
-        "--model", type=Path, metavar="OUT",
+        "--model", type=storage.here, metavar="OUT",
         help="an export of tfforensics.export (default: the detector that comes with the package)",
     )  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all that is known")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -18,6 +20,7 @@ from tfforensics import workers as worker_processes
 from tfforensics.clips import Listing, leaks, shared_source_groups
 from tfforensics.command import DataError, UsageError
 from tfforensics.manifest import ClipReport, Manifest, Settings, Shard
+from tfforensics.storage import Folder, Remote
 
 if TYPE_CHECKING:
     from tfforensics.faces import FaceFinder
@@ -27,7 +30,7 @@ _PARTS = ".parts"  # what each written part reported, until the manifest has it
 
 def build(
     listing: Listing,
-    out: Path,
+    out: Folder,
     settings: Settings,
     *,
     workers: int,
@@ -39,7 +42,8 @@ def build(
 
     Args:
         listing: the clips; identities and clips must not lie in two splits.
-        out: the record folder.
+        out: the record folder; in object storage nobody else may write to it meanwhile, since
+            there are no locks.
         workers: processes, each of which takes one core and less than 1.5 GB.
         runner: Apache Beam's, or local, to write the shards with, instead of own processes.
         runner_options: Beam's.
@@ -56,15 +60,16 @@ def build(
     if leaking := leaks(listing.clips):
         raise DataError(f"{len(leaking)} leaks between splits: " + "; ".join(leaking[:5]))
     parts = shards.plan(listing.clips)
-    with lock.hold(out):
-        (out / _PARTS).mkdir(exist_ok=True)
+    with _hold(out):
         written = _already_written(out, parts, settings)
         missing = [p for p in parts if p.name not in written]
         if runner is None:
             _write_parts(missing, out, settings, workers, stream)
         elif missing:
-            _write_on_beam(missing, out.resolve(), settings, runner, runner_options)
+            _write_on_beam(missing, out, settings, runner, runner_options)
         written = _already_written(out, parts, settings)
+        if lost := next((part.name for part in parts if part.name not in written), None):
+            raise OSError(f"{out}: {lost} was written and is not there; run again to go on")
         done = Manifest(
             dataset=out.name,
             settings=settings,
@@ -75,14 +80,31 @@ def build(
             notice=listing.notice,
         )
         manifest.save(done, out)
-        shutil.rmtree(out / _PARTS, ignore_errors=True)
+        _remove(out / _PARTS)
     if not any(clip.found for clip in done.clips):
         raise DataError(f"{out}: no face in any of {len(done.clips)} clips")
     return done
 
 
+@contextlib.contextmanager
+def _hold(out: Folder) -> Iterator[None]:
+    if isinstance(out, Remote):
+        yield
+        return
+    with lock.hold(out):
+        (out / _PARTS).mkdir(exist_ok=True)
+        yield
+
+
+def _remove(folder: Folder) -> None:
+    if isinstance(folder, Remote):
+        folder.remove()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _write_parts(
-    parts: Sequence[shards.Part], out: Path, settings: Settings, workers: int, stream: TextIO
+    parts: Sequence[shards.Part], out: Folder, settings: Settings, workers: int, stream: TextIO
 ) -> None:
     from tqdm import tqdm
 
@@ -101,13 +123,14 @@ def _write_parts(
 
 def _write_on_beam(
     parts: Sequence[shards.Part],
-    out: Path,
+    out: Folder,
     settings: Settings,
     runner: str,
     options: Sequence[str],
 ) -> None:
     from tfforensics import beam
 
+    out = out.resolve() if isinstance(out, Path) else out
     write = partial(_write_part, out=out, settings=settings)
     beam.run(write, parts, runner=runner, options=options, start=_single_thread)
 
@@ -131,9 +154,12 @@ def _finder() -> FaceFinder:
     return FaceFinder()
 
 
-def _write_part(part: shards.Part, out: Path, settings: Settings) -> int:
+def _write_part(part: shards.Part, out: Folder, settings: Settings) -> int:
     """Writes a part and what it reports; returns its faces."""
-    written = shards.write(part, out, settings, _finder())
+    if isinstance(out, Remote):
+        written = _write_remotely(part, out, settings)
+    else:
+        written = shards.write(part, out, settings, _finder())
     body = {
         "settings": manifest.to_json(settings),
         "clips": [clip.name for clip in part.clips],
@@ -144,25 +170,29 @@ def _write_part(part: shards.Part, out: Path, settings: Settings) -> int:
     return written.shards[0].count
 
 
+def _write_remotely(part: shards.Part, out: Remote, settings: Settings) -> shards.WrittenPart:
+    """Writes a part on this machine; only whole shards ever have an address."""
+    with tempfile.TemporaryDirectory(prefix="tfforensics-") as scratch:
+        written = shards.write(part, Path(scratch), settings, _finder())
+        for shard in written.shards:
+            (out / shard.path).put(Path(scratch) / shard.path)
+    return written
+
+
 def _already_written(
-    out: Path, parts: Sequence[shards.Part], settings: Settings
+    out: Folder, parts: Sequence[shards.Part], settings: Settings
 ) -> dict[str, shards.WrittenPart]:
     """The parts that are whole on disk, by name.
 
     Raises:
         UsageError: the folder holds records that this run would not write.
     """
-    for leftover in out.glob("*/*/.*.partial"):
-        leftover.unlink()
     reports, shard_list = _reported(out, settings)
     by_path = {shard.path: shard for shard in shard_list}
     by_clip = {(report.manipulation, report.name): report for report in reports}
     expected = {part.path(level) for part in parts for level in settings.levels}
-    strangers = sorted(
-        path
-        for p in out.glob("*/*/*.tfrecord")
-        if (path := str(p.relative_to(out))) not in expected
-    )
+    there = dict(_shard_sizes(out))
+    strangers = sorted(there.keys() - expected)
     known = {(clip.manipulation, clip.name) for part in parts for clip in part.clips}
     if strangers or by_clip.keys() - known:
         what = strangers[0] if strangers else "/".join(min(by_clip.keys() - known))
@@ -175,10 +205,7 @@ def _already_written(
         keys = [(clip.manipulation, clip.name) for clip in part.clips]
         paths = [part.path(level) for level in settings.levels]
         if all(key in by_clip for key in keys) and all(
-            path in by_path
-            and (out / path).is_file()
-            and (out / path).stat().st_size == by_path[path].bytes
-            for path in paths
+            path in by_path and there.get(path) == by_path[path].bytes for path in paths
         ):
             written[part.name] = shards.WrittenPart(
                 tuple(by_path[path] for path in paths), tuple(by_clip[key] for key in keys)
@@ -186,7 +213,20 @@ def _already_written(
     return written
 
 
-def _reported(out: Path, settings: Settings) -> tuple[list[ClipReport], list[Shard]]:
+def _shard_sizes(out: Folder) -> Iterator[tuple[str, int]]:
+    """The shards that are there, by their path below the folder, in bytes; removes leftovers."""
+    if isinstance(out, Remote):
+        for shard in out.below(2):
+            if shard.name.endswith(".tfrecord"):
+                yield str(shard).removeprefix(f"{out}/"), shard.size()
+        return
+    for leftover in out.glob("*/*/.*.partial"):
+        leftover.unlink()
+    for path in out.glob("*/*/*.tfrecord"):
+        yield str(path.relative_to(out)), path.stat().st_size
+
+
+def _reported(out: Folder, settings: Settings) -> tuple[list[ClipReport], list[Shard]]:
     """What the manifest, and the parts of a run that was cut short, say was written."""
     reports: list[ClipReport] = []
     shard_list: list[Shard] = []
@@ -195,7 +235,9 @@ def _reported(out: Path, settings: Settings) -> tuple[list[ClipReport], list[Sha
         _same_settings(out, before.settings, settings)
         reports += before.clips
         shard_list += before.shards
-    for path in sorted((out / _PARTS).glob("*.json")):
+    parts = out / _PARTS
+    noted = parts.below(0) if isinstance(parts, Remote) else sorted(parts.glob("*.json"))
+    for path in noted:
         body = json.loads(path.read_text())
         _same_settings(out, manifest.settings_from(body["settings"]), settings)
         reports += [ClipReport(**report) for report in body["reports"]]
@@ -203,7 +245,7 @@ def _reported(out: Path, settings: Settings) -> tuple[list[ClipReport], list[Sha
     return reports, shard_list
 
 
-def _same_settings(out: Path, before: Settings, now: Settings) -> None:
+def _same_settings(out: Folder, before: Settings, now: Settings) -> None:
     for field in dataclasses.fields(Settings):
         old, new = getattr(before, field.name), getattr(now, field.name)
         if old != new:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
-from tfforensics import command, layouts
+from tfforensics import command, layouts, storage
 from tfforensics.clips import REAL, SPLITS
 from tfforensics.command import UsageError
 from tfforensics.ffpp import MANIPULATIONS
 from tfforensics.jpeg import ENCODERS, LEVELS
 from tfforensics.manifest import NAME, Manifest, Settings
 from tfforensics.record_folder import build
+from tfforensics.storage import Folder
 
 
-def summary(done: Manifest, out: Path) -> str:
+def summary(done: Manifest, out: Folder) -> str:
     """A table of clips, faces, skips by reason and bytes, by manipulation, level and split."""
     lines = [f"{'manipulation':<16}{'split':<7}{'clips':>7}{'frames':>9}{'faces':>9}  skipped"]
     for manipulation in (REAL, *done.manipulations):
@@ -52,8 +52,9 @@ def _parser() -> command.Parser:
         description="Find the faces of a dataset and write them to TFRecords.",
     )
     add = parser.add_argument
-    add("--root", type=Path, required=True, help="folder of the dataset")
-    add("--out", type=Path, required=True, help="record folder to write, e.g. records/ffpp")
+    add("--root", type=storage.here, required=True, help="folder of the dataset")
+    add("--out", required=True,
+        help="record folder to write, e.g. records/ffpp or, with the extra io, s3://bucket/ffpp")
     add("--layout", choices=layouts.LAYOUTS, default="ffpp",
         help="ffpp: FaceForensics++ and its official split; folders: real/ and one folder a "
              "manipulation; celebdf, dfdc: as downloaded. All but ffpp are split by a stable hash "
@@ -109,6 +110,7 @@ def _frames_for(text: str) -> tuple[str, int]:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
+    out = storage.folder(options.out, "--out")
     if options.runner is None and options.runner_options:
         raise UsageError(
             f"--runner: expected one for the options {' '.join(options.runner_options)}, got none"
@@ -142,15 +144,17 @@ def main(arguments: Iterable[str] | None = None) -> None:
         size=options.size,
         every_face=options.faces == "all",
     )
+    if isinstance(out, storage.Remote):
+        command.start_tensorflow()
     done = build(
         listing,
-        options.out,
+        out,
         settings,
         workers=options.workers,
         runner=options.runner,
         runner_options=options.runner_options,
     )
-    print(summary(done, options.out))
+    print(summary(done, out))
 
 
 if __name__ == "__main__":

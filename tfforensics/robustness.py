@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfforensics import command, files, lock
+from tfforensics import command, files, lock, staging, storage
 from tfforensics.clips import SPLITS
 from tfforensics.jpeg import ENCODERS, Encoder
 from tfforensics.run import Run
@@ -53,7 +53,7 @@ def robustness(
         UsageError: no finished run there.
         DataError: damaged records, or a split without faces of both classes.
     """
-    folder = records or Path(run.config().data.records)
+    folder = records or staging.local(run.config().data.records)
     from tfforensics import plots, report, sweep
     from tfforensics.judge import Judge
 
@@ -99,8 +99,8 @@ def _parser() -> command.Parser:
         "twice, at half the size, and without chroma subsampling. Run again, it goes on.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="run directory of tfforensics.train")
-    add("--records", type=Path, metavar="DIR", help="record folder (default: the run's own)")
+    add("run", type=storage.here, metavar="RUN", help="run directory of tfforensics.train")
+    add("--records", metavar="DIR", help="record folder (default: the run's own)")
     add("--split", choices=SPLITS, default="test", help="default: %(default)s")
     add("--qualities", nargs="+", type=_quality, default=QUALITIES, metavar="Q",
         help=f"JPEG qualities (default: {' '.join(map(str, QUALITIES))})")
@@ -132,7 +132,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     command.start_tensorflow()
     text = robustness(
         run,
-        records=options.records,
+        records=staging.local(options.records, "--records") if options.records else None,
         split=options.split,
         qualities=options.qualities,
         encoders=options.encoder,

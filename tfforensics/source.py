@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import tensorflow as tf
 
-from tfforensics import pipeline
+from tfforensics import pipeline, staging
 from tfforensics.command import DataError
 from tfforensics.config import Config
 from tfforensics.dataservice.client import Service
@@ -37,5 +35,5 @@ class Source:
         if self._service is not None and self._service.failure is not None:
             return self._service.failure
         if isinstance(error, tf.errors.DataLossError):
-            return DataError(pipeline.damage(Path(self._config.data.records)))
+            return DataError(pipeline.damage(staging.local(self._config.data.records)))
         return None

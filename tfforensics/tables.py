@@ -26,6 +26,8 @@ FIGURES: dict[str, Callable[[Counts], Floats]] = {
     "eer": metrics.equal_error_rate,
     "tpr_at_fpr_1": lambda counts: metrics.tpr_at_fpr(counts, 0.01),
     "tpr_at_fpr_5": lambda counts: metrics.tpr_at_fpr(counts, 0.05),
+    "cohen_kappa": metrics.cohen_kappa,
+    "matthews": metrics.matthews,
 }
 TITLES = {
     "auc": "AUC",
@@ -35,13 +37,15 @@ TITLES = {
     "eer": "EER",
     "tpr_at_fpr_1": "TPR@1%",
     "tpr_at_fpr_5": "TPR@5%",
+    "cohen_kappa": "kappa",
+    "matthews": "MCC",
 }
-_AT_A_THRESHOLD = ("accuracy", "f1")
+_AT_A_THRESHOLD = ("accuracy", "f1", "cohen_kappa", "matthews")
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A figure, 0 to 1, and the same on each resample (B,); None where clips are too few."""
+    """A figure, at most 1, and the same on each resample (B,); None where clips are too few."""
 
     value: float
     replicates: Floats | None
@@ -70,7 +74,7 @@ def measure(scores: Scores, decided: Scores, resampling: Resampling) -> Table:
     Args:
         scores: of all levels, as the detector gave them; they rank the faces.
         decided: the same faces with probabilities of which .5 or above is a call
-            "manipulated"; ACC and F1 are theirs. A video's is the mean over its faces.
+            "manipulated"; ACC, F1, kappa and MCC are theirs. A video's is the mean over its faces.
         resampling: of the same clips.
 
     Returns:

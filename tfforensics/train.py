@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tfforensics import command, configfile, lock, manifest, shipped
+from tfforensics import command, configfile, lock, manifest, shipped, storage
 from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
+from tfforensics.storage import Remote
 
 if TYPE_CHECKING:
     from tfforensics.tensorboard import Board
@@ -196,8 +197,8 @@ def _describe(config: Config, board: Board) -> None:
 
 def _build_demo(config: Config) -> None:
     """Builds the embedded default data where the configuration asks for it and it is not there."""
-    records = Path(config.data.records)
-    if not config.demo.build or (records / manifest.NAME).is_file():
+    records = storage.folder(config.data.records, "data.records")
+    if not config.demo.build or isinstance(records, Remote) or (records / manifest.NAME).is_file():
         return
     from tfforensics import demo
     from tfforensics.ffpp import find_clips
@@ -265,7 +266,12 @@ def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Path, Any]:
     )
     # Read above; here for the help.
     parser.add_argument("--config", metavar="FILE", help=f"default: {configfile.DEFAULT.name}")
-    parser.add_argument("--workdir", metavar="DIR", help="default: runs/ and the config's name")
+    parser.add_argument(
+        "--workdir",
+        type=storage.here,
+        metavar="DIR",
+        help="default: runs/ and the config's name",
+    )
     parser.add_argument(
         "--override-resume", action="store_true", help="go on with a changed configuration"
     )

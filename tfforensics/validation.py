@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfforensics import figures, selfblended
+from tfforensics import figures, selfblended, staging
 from tfforensics.config import Config
 from tfforensics.ema import AveragedWeights
 from tfforensics.jpeg import Level
@@ -79,12 +78,13 @@ class Validation:
     def _batches(self, level: Level) -> tf.data.Dataset:
         """Faces of the kinds that are trained on, and no others."""
         data = self._config.data
+        records = staging.local(data.records)
         if data.selfblend:
-            blended = selfblended.batches(self._config, Path(data.records), "val", level)
+            blended = selfblended.batches(self._config, records, "val", level)
             if data.selfblend == 1:
                 return blended
         manipulated = evaluation_batches(
-            Path(data.records),
+            records,
             "val",
             level,
             size=data.size,

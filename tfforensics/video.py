@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,8 +194,8 @@ def _silence() -> Iterator[None]:
     name = "OPENCV_FFMPEG_LOGLEVEL"
     chosen = name in os.environ
     os.environ.setdefault(name, "-8")  # AV_LOG_QUIET
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # cv2 itself in OpenCV 4.11
+    level = logging.setLogLevel(0)  # silent
     try:
         yield
     finally:

@@ -9,14 +9,15 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfforensics import command, manifest
+from tfforensics import command, manifest, staging, storage
 from tfforensics.audit import Check, audit
 from tfforensics.command import UsageError
+from tfforensics.storage import Folder
 
 _SHOWN = 10  # findings of a check; the JSON has all
 
 
-def text(records: Path, checks: Sequence[Check]) -> str:
+def text(records: Folder, checks: Sequence[Check]) -> str:
     """The report as plain text."""
     lines = [f"Audit of {records}"]
     for check in checks:
@@ -36,7 +37,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
         description="Check a record folder for leakage between splits and for facts that give "
         "the label away. Exit status 1 where a check fails.",
     )
-    parser.add_argument("records", type=Path, metavar="RECORDS", help="record folder")
+    parser.add_argument("records", metavar="RECORDS", help="record folder")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="default: audit.json in the record folder"
     )
@@ -47,16 +48,17 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options = parser.parse_args(None if arguments is None else list(arguments))
     if options.frames < 1:
         raise UsageError(f"--frames: expected at least 1, got {options.frames}")
+    place = storage.folder(options.records, "RECORDS")
     command.start_tensorflow()
-    checks = audit(options.records, frames=options.frames)
+    checks = audit(staging.local(options.records, "RECORDS"), frames=options.frames)
     failed = any(check.status == "failed" for check in checks)
     body = {
         "records": str(options.records),
         "passed": not failed,
         "checks": [dataclasses.asdict(check) for check in checks],
     }
-    manifest.write_json(options.json or options.records / "audit.json", body)
-    print(text(options.records, checks))
+    manifest.write_json(options.json or place / "audit.json", body)
+    print(text(place, checks))
     return int(failed)
 
 

@@ -8,13 +8,12 @@ workers nor their pace nor the death of one changes what training sees.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfforensics import pipeline
+from tfforensics import pipeline, staging
 from tfforensics.command import DataError
 from tfforensics.config import Config
 from tfforensics.dataservice import address, handshake
@@ -92,7 +91,7 @@ class Service:
         where = f"{_NAME}: grpc://{self._authority}"
         if isinstance(error, DataError):
             return DataError(f"{where}: {error}")
-        records = Path(self._config.data.records)
+        records = staging.local(self._config.data.records)
         if isinstance(error, tf.errors.DataLossError):
             return DataError(pipeline.damage(records))
         said = handshake.first_line(error)

@@ -135,7 +135,8 @@ def write(serving: ServingGraph, folder: Path) -> None:
     fingerprinting_utils.write_fingerprint(str(folder))
     path = folder / "fingerprint.pb"
     fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
-    fingerprint.ClearField("uuid")  # random
+    if "uuid" in fingerprint.DESCRIPTOR.fields_by_name:  # not yet in TensorFlow 2.16
+        fingerprint.ClearField("uuid")  # random
     path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 

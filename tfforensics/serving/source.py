@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tensorflow as tf
 import tf_keras as keras
 
-from tfforensics import calibrated, manifest, shipped
+from tfforensics import calibrated, manifest, shipped, staging
 from tfforensics.calibration import Calibration
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
@@ -177,10 +177,9 @@ def known(run: Run) -> Known:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{run.data_file}: {error!r}") from error
     config = run.config()
-    folder = Path(config.data.records)
-    if not (folder / manifest.NAME).is_file():
+    records = staging.find_manifest(config.data.records)
+    if records is None:
         return Known(None, manifest.Settings().margin)
-    records = manifest.load(folder)
     taken = config.data.manipulations or records.manipulations
     if config.data.selfblend == 1:
         taken = ()
