@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from pages import Page
 from tfforensics import command, evaluate, jpeg, manifest
 from tfforensics.evaluate import main
 from tfforensics.findings import examine
+from tfforensics.jpeg import LEVELS
 from tfforensics.judge import Judge
 from tfforensics.run import Run
 from tfforensics.scoring import inference
@@ -221,3 +227,33 @@ def test_two_evaluations_of_one_run_do_not_write_at_once(run):
 
     with lock.hold(run.evaluation), pytest.raises(command.UsageError, match="is writing here"):
         evaluate.evaluate(Run(run.folder))
+
+
+@pytest.mark.slow
+def test_ten_thousand_faces_at_six_levels_killed_once(tmp_path, write_records):
+    """It streams, shows progress, stays under 3 GB, and goes on at the level where it stopped."""
+    kinds = ("real", "A", "B", "C", "D")
+    faces = {(m, "test"): 2000 for m in kinds} | {(m, "val"): 40 for m in ("real", "A")}
+    records = write_records(faces, per_clip=10, per_shard=500)
+    run = finished_run(tmp_path / "run", records, data={"batch": 32})
+    script = [sys.executable, "-m", "tfforensics.evaluate", str(run.folder), "--levels", *LEVELS]
+    kept = run.evaluation / "scores"
+    first = subprocess.Popen(script, stderr=subprocess.DEVNULL)
+    while first.poll() is None and len(list(kept.glob("*.npz"))) < 2:
+        time.sleep(0.1)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    written = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
+    assert 2 <= len(written) < 6 and not list(run.evaluation.glob("test*.json"))
+
+    done = subprocess.run(script, check=True, stderr=subprocess.PIPE)
+    assert b"60000/60000" in done.stderr and done.stderr.count(b"\r") > 5
+    for name, when in written.items():
+        assert (kept / name).stat().st_mtime_ns == when
+    result = json.loads((run.evaluation / "test-turbo.json").read_text())
+    assert (result["faces"], result["videos"]) == (10_000, 1_000)
+    assert list(result["figures"])[:6] == list(LEVELS)
+    assert result["intervals"]["c95"]["all"]["frame"]["auc"] is not None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"peak {peak:.0f} MB")
+    assert peak < 3000
