@@ -47,6 +47,26 @@ def test_the_command_writes_picture_table_and_figures(
         assert picture.width > 6 * 200
 
 
+def test_a_face_of_a_record_folder(
+    write_records, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def noise(manipulation: str, split: str, frame: int) -> np.ndarray:
+        return np.random.default_rng(frame).integers(0, 256, (32, 32, 3), np.uint8)
+
+    records = write_records({("real", "test"): 3}, size=32, pixels=noise)
+    out = tmp_path / "out"
+    main([str(records), "--face", "2", "--encoder", "turbo", "--out", str(out)])
+    rows = list(csv.DictReader((out / "levels.csv").open()))
+    # The third face as the record holds it, and no other.
+    stored = jpeg.decode(jpeg.encode_canonical(noise("real", "test", 2)))
+    expected = examples(stored, ["turbo"])
+    assert [int(row["bytes"]) for row in rows] == [one.bytes for one in expected]
+    second = jpeg.decode(jpeg.encode_canonical(noise("real", "test", 1)))
+    assert [one.bytes for one in examples(second, ["turbo"])] != [one.bytes for one in expected]
+    with pytest.raises(UsageError, match="--face: expected"):
+        main([str(records), "--face", "3", "--out", str(out)])
+
+
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="IMAGE: expected a file or a record folder"):
         main([str(tmp_path / "none.png"), "--out", str(tmp_path / "out")])
