@@ -30,13 +30,13 @@ REGIONS = {
     "Djibouti Egypt Eswatini Gabon Gambia Malawi Mauritania Mayotte Mozambique Namibia Rwanda "
     "Saint_Helena Senegal Seychelles South_Sudan Tanzania Zimbabwe",
     "Americas": "Argentina Bahamas Bermuda Bolivia Bouvet_Island Canada Dominica Guyana Haiti "
-    "Jamaica Nicaragua Paraguay Peru Puerto_Rico Saint_Pierre_and_Miquelon Sint_Maarten "
+    "Jamaica Nicaragua Panama Paraguay Peru Puerto_Rico Saint_Pierre_and_Miquelon Sint_Maarten "
     "Trinidad_and_Tobago Turks_and_Caicos_Islands",
     "Asia": "Brunei_Darussalam Indonesia Israel Japan Kuwait Kyrgyz_Republic "
     "Lao_People's_Democratic_Republic Mongolia Nepal Oman Pakistan Palestine Qatar Saudi_Arabia "
     "Thailand Uzbekistan Yemen",
-    "Europe": "Aland_Islands Bulgaria Faroe_Islands France Iceland Isle_of_Man Malta Monaco "
-    "Montenegro Netherlands Norway Poland San_Marino Serbia Slovakia United_Kingdom",
+    "Europe": "Aland_Islands Bulgaria Faroe_Islands France Hungary Iceland Isle_of_Man Malta "
+    "Monaco Montenegro Netherlands Norway Poland San_Marino Serbia Slovakia United_Kingdom",
     "Oceania": "Cocos_(Keeling)_Islands Fiji Heard_Island_and_McDonald_Islands Marshall_Islands "
     "Nauru New_Zealand Norfolk_Island Pitcairn_Islands Vanuatu",
 }
