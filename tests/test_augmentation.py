@@ -72,3 +72,15 @@ def test_draws_are_uniform_and_independent() -> None:
     np.testing.assert_allclose(drawn.mean(0), 0.5, atol=0.03)
     correlation = np.corrcoef(np.concatenate([drawn[:-1], drawn[1:]], axis=1).T)
     assert np.abs(correlation - np.eye(len(correlation))).max() < 0.1
+
+
+def test_contrast_does_not_depend_on_the_order_in_which_pixels_are_summed():
+    """Threads add in the order that a machine's load gives; no bit of a face may follow it."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        face = rng.uniform(0, 255, (160, 160, 3)).astype(np.float32)
+        rows, columns = rng.permutation(160), rng.permutation(160)
+        factor = tf.constant(rng.uniform(0.8, 1.2), tf.float32)
+        straight = augmentation.stretch(tf.constant(face), factor).numpy()
+        shuffled = augmentation.stretch(tf.constant(face[rows][:, columns]), factor).numpy()
+        np.testing.assert_array_equal(shuffled, straight[rows][:, columns])
