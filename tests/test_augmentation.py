@@ -75,7 +75,7 @@ def test_draws_are_uniform_and_independent() -> None:
 
 
 def test_contrast_does_not_depend_on_the_order_in_which_pixels_are_summed():
-    """Threads add in the order that a machine's load gives; no bit of a face may follow it."""
+    """A sum of floats follows the order; no bit of a face may."""
     rng = np.random.default_rng(5)
     for _ in range(20):
         face = rng.uniform(0, 255, (160, 160, 3)).astype(np.float32)

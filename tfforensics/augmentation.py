@@ -62,8 +62,8 @@ def brighten(face: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 def stretch(face: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Scales the contrast of a face, float32 (S, S, 3) in 0..255, about each channel's mean.
 
-    The mean is that of eighths. A sum of whole numbers is the same in any order; TensorFlow's of
-    floats was seen to differ in its last bit between processes on a busy machine.
+    The mean is that of eighths: a sum of whole numbers is the same in any order, one of floats is
+    not, and faces with this change were seen to differ in single pixels between two processes.
     """
     height, width, _ = face.shape
     eighths = tf.cast(tf.round(8.0 * face), tf.int32)  # up to 1,024 pixels square no sum overflows
