@@ -60,16 +60,9 @@ def brighten(face: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 
 
 def stretch(face: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Scales the contrast of a face, float32 (S, S, 3) in 0..255, about each channel's mean.
-
-    The mean is that of eighths: a sum of whole numbers is the same in any order, one of floats is
-    not, and faces with this change were seen to differ in single pixels between two processes.
-    """
-    height, width, _ = face.shape
-    eighths = tf.cast(tf.round(8.0 * face), tf.int32)  # up to 1,024 pixels square no sum overflows
+    """Scales the contrast of a face, float32 (S, S, 3) in 0..255, about each channel's mean."""
     # Rows first: reducing both axes at once takes ten times as long.
-    total = tf.reduce_sum(tf.reduce_sum(eighths, axis=0), axis=0)
-    mean = tf.cast(total, tf.float32) / (8.0 * height * width)
+    mean = tf.reduce_mean(tf.reduce_mean(face, axis=0), axis=0)
     return tf.clip_by_value(face * factor + mean * (1.0 - factor), 0.0, 255.0)
 
 
@@ -98,9 +91,12 @@ def turn(face: tf.Tensor, *, saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor
     scaled = tf.minimum(saturation * chroma, top)
     gain = tf.math.divide_no_nan(scaled, chroma)
     floor, opposite = top - scaled, 3.0 * chroma
-    distance = red + green + blue - bottom + chroma
+    # What is left of the channels' sum less the bottom, and C, with no sum of three terms: in
+    # what order TensorFlow adds those is not the same in every process, nor is the last bit then.
+    middle = tf.maximum(tf.minimum(red, green), tf.minimum(tf.maximum(red, green), blue))
+    distance = middle - (bottom - 2.0 * top)
     step = 6.0 * (hue - tf.round(hue)) * chroma
-    after, before = distance + step, distance - step
+    after, before = distance - (-1.0) * step, distance - step
     turned = []
     for x, y, z in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         away = tf.abs(tf.where(channels[y] >= channels[z], after, before) - 2.0 * channels[x])
