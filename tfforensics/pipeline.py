@@ -155,7 +155,7 @@ def numbered_batches(
     place = _placer(faces_of, config)
     side = manifest.load(folder).settings.size
     degrade = degradation.degrader(config.degrade)
-    photometric = augmentation.photometric(config.augment)
+    augment = augmentation.augmenter(config.augment)
 
     def face(
         record: tf.Tensor, seed: tf.Tensor, blended: tf.Tensor
@@ -168,10 +168,8 @@ def numbered_batches(
         image = degrade(image, drawn)
         if side != data.size:
             image = tf.ensure_shape(degradation.resize(image, data.size), (data.size,) * 2 + (3,))
-        if config.augment.flip:
-            image = augmentation.flip(image, drawn)
-        if photometric is not None:
-            image = photometric(image, drawn)
+        if augment is not None:
+            image = augment(image, drawn)
         label = tf.maximum(tf.cast(fields["label"], tf.float32), tf.cast(blended, tf.float32))
         return {"image": image, "seed": seed}, label
 
