@@ -117,6 +117,7 @@ def verify(path: Path) -> list[str]:
     from tfforensics.serving import goldens
     from tfforensics.serving.decode import pixels_of
     from tfforensics.serving.exported import load_export
+    from tfforensics.serving.saved_model import NETWORK
 
     served = load_export(folder)
     faces, expected = goldens.read(folder)
@@ -124,7 +125,7 @@ def verify(path: Path) -> list[str]:
     lines = goldens.differences(expected, served.by_bytes(contents), names)
     # Pixels have been resized: their quality, and what follows from it, may be another.
     found = served.by_pixels(pixels_of(contents, served.size))
-    same = {key: value for key, value in expected.items() if key in ("logit", "attention")}
+    same = {key: value for key, value in expected.items() if key in NETWORK}
     lines += goldens.differences(same, {key: found[key] for key in same}, names)
     return [f"{folder}: {line}" for line in lines]
 

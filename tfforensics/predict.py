@@ -20,6 +20,7 @@ from tfforensics import command, files, storage
 from tfforensics.command import ArgumentTypeError, UsageError
 
 if TYPE_CHECKING:
+    from tfforensics.judging.answers import Model
     from tfforensics.judging.judge import Settings
     from tfforensics.serving.exported import Exported
 
@@ -36,6 +37,16 @@ def _parser() -> command.Parser:
     add(
         "--model", type=storage.here, metavar="OUT",
         help="an export of tfforensics.export (default: the detector that comes with the package)",
+    )  # fmt: skip
+    add(
+        "--runtime", choices=("tensorflow", "openvino"), default="tensorflow",
+        help="what runs the network: openvino needs the extra of that name and is faster on a CPU "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--precision", choices=("float32", "bfloat16"),
+        help="that openvino computes in; bfloat16 moves probabilities by hundredths, and needs a "
+        "CPU that has it (default: float32)",
     )  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all that is known")
     add("--csv", type=Path, metavar="FILE", help="write a row a file")
@@ -114,6 +125,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--serve: expected neither MEDIA nor a file to write")
     if not options.serve and not options.media:
         raise UsageError("MEDIA: expected at least one file, folder or pattern; see --help")
+    if options.precision and options.runtime != "openvino":
+        raise UsageError("--precision: expected --runtime openvino with it")
     for name in ("json", "csv", "report"):
         path = getattr(options, name)
         if path is not None and not path.absolute().parent.is_dir():
@@ -127,7 +140,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _serve(options) if options.serve else _judge(options)
 
 
-def _model(path: Path | None) -> Exported:
+def _model(options: argparse.Namespace) -> Model:
+    """What judges: the export, on the runtime that was asked for."""
+    if options.runtime == "tensorflow":
+        return _exported(options.model)
+    from tfforensics.serving import openvino_runtime
+
+    openvino_runtime.load()  # where it is missing, nothing else is said
+    return openvino_runtime.OnOpenVino(_exported(options.model), options.precision or "float32")
+
+
+def _runtime(options: argparse.Namespace) -> str:
+    """To name in a file; answers in bfloat16 are not those in float32."""
+    if options.runtime == "tensorflow":
+        return "tensorflow"
+    return f"{options.runtime}, {options.precision or 'float32'}"
+
+
+def _exported(path: Path | None) -> Exported:
     """The export that was named, or the shipped detector, which says what it is."""
     from tfforensics import shipped
     from tfforensics.serving.exported import load_export
@@ -148,7 +178,7 @@ def _serve(options: argparse.Namespace) -> int:
     from tfforensics.judging import web
     from tfforensics.judging.judge import Judge
 
-    judge = Judge(_model(options.model), _settings(options))
+    judge = Judge(_model(options), _settings(options))
     try:
         server = web.listen(judge, options.host, options.port, options.upload_limit)
     except OSError as error:
@@ -171,7 +201,7 @@ def _judge(options: argparse.Namespace) -> int:
     from tfforensics.judging import tables
     from tfforensics.judging.judge import Judge
 
-    model = _model(options.model)
+    model = _model(options)
     judge = Judge(model, _settings(options))
     bar = tqdm(judge.judge(paths), total=len(paths), unit="file", desc="judging", disable=None)
     found = list(bar)
@@ -183,7 +213,7 @@ def _judge(options: argparse.Namespace) -> int:
             "Not calibrated: P is the sigmoid of the logit, called at one half; do not rely on it"
         )
     if options.json:
-        files.write(options.json, tables.to_json(found, model.card))
+        files.write(options.json, tables.to_json(found, model.card, _runtime(options)))
     if options.csv:
         files.write(options.csv, tables.to_csv(found))
     if options.report:

@@ -72,13 +72,14 @@ def flips(one: Judgement) -> str:
     return "stable" if one.flips_at is None else f"Q{one.flips_at}"
 
 
-def to_json(found: Sequence[Judgement], card: ModelCard) -> str:
-    """All that is known, for programs; numbers are not rounded."""
+def to_json(found: Sequence[Judgement], card: ModelCard, runtime: str) -> str:
+    """All that is known, for programs; numbers are not rounded. `runtime` ran the model."""
     return json.dumps(
         {
             "schema": SCHEMA,
             "tfforensics": __version__,
             "model": card.name,
+            "runtime": runtime,
             "label": card.label,
             "calibrated": card.calibration is not None,
             "limits": card.limits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfforensics import manifest
 from tfforensics.command import DataError
-from tfforensics.serving import publish, refusal
+from tfforensics.serving import freeze, publish, refusal
 from tfforensics.serving.card import ModelCard
-from tfforensics.serving.saved_model import BY_BYTES, BY_PIXELS
+from tfforensics.serving.saved_model import BY_BYTES, BY_PIXELS, NETWORK
 
 CARD = "assets/model_card.json"
 
@@ -54,17 +54,53 @@ class Exported:
         Raises:
             DataError: they have another shape or type, or there are none.
         """
+        self.check(faces)
+        return self._ask(BY_PIXELS, pixels=tf.constant(faces))
+
+    def check(self, faces: np.ndarray) -> None:
+        """Checks what `by_pixels` is given.
+
+        Raises:
+            DataError: as it says there.
+        """
         expected = (self.size, self.size, 3)
         if faces.dtype != np.uint8 or faces.shape[1:] != expected or not len(faces):
             raise DataError(
                 f"pixels: expected uint8 faces, at least one, of shape {expected}, got "
                 f"{faces.dtype} {faces.shape}"
             )
-        return self._ask(BY_PIXELS, pixels=tf.constant(faces))
 
     def logits(self, faces: np.ndarray) -> np.ndarray:
         """float32 (B,) of faces as `by_pixels` takes them."""
         return self.by_pixels(faces)["logit"]
+
+    def network(self) -> freeze.GraphDef:
+        """The network alone: from `pixels` to `logit` and, where it has maps, `attention`."""
+        graph = self._model.graph.as_graph_def()
+        for node in graph.node:
+            if node.name == BY_PIXELS:  # its default are the decoded files
+                node.op = "Placeholder"
+                del node.input[:]
+        found = [name for name in NETWORK if name in self._outputs()]
+        return freeze.canonical(graph, [*found, BY_PIXELS])
+
+    def after_network(self) -> Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]:
+        """What makes the other answers of `by_pixels` from its faces and the network's logits."""
+        others = {name: tensor for name, tensor in self._outputs().items() if name not in NETWORK}
+        # `logit` itself is a name for what the calibration reads.
+        logits = self._model.graph.get_operation_by_name("logit").inputs[0].name
+        function = self._model.prune([f"{BY_PIXELS}:0", logits], others)
+
+        def answer(faces: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
+            found = function(tf.constant(faces), tf.constant(logits))
+            return {name: value.numpy() for name, value in found.items()}
+
+        return answer
+
+    def _outputs(self) -> dict[str, str]:
+        """The tensors of the answers to pixels, by name."""
+        answers = self._model.signatures[BY_PIXELS].structured_outputs
+        return {name: tensor.name for name, tensor in answers.items()}
 
     def _ask(self, signature: str, **inputs: tf.Tensor) -> dict[str, np.ndarray]:
         try:

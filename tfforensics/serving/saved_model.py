@@ -29,6 +29,7 @@ from tfforensics.serving.decode import decode_faces
 
 BY_BYTES = "serving_default"
 BY_PIXELS = "pixels"
+NETWORK = ("logit", "attention")  # outputs that are the network's own
 _PREDICT = "tensorflow/serving/predict"  # the method of TF Serving's Predict API
 # Ends the names of the nodes that one signature alone answers with.
 _OWN = {BY_BYTES: "_of_files", BY_PIXELS: "_of_pixels"}
@@ -78,7 +79,7 @@ def build(network: keras.Model, calibration: Calibration | None = None) -> Servi
         )
         found = network(faces, training=False)
         logit = found["logit"]
-        outputs = {name: found[name] for name in ("logit", "attention") if name in found}
+        outputs = {name: found[name] for name in NETWORK if name in found}
         if calibration is None:
             outputs["probability"] = tf.sigmoid(logit)
         elif estimate is None:
