@@ -20,9 +20,10 @@ import pytest
 
 from tfforensics.clips import leaks
 from tfforensics.command import DataError, UsageError
-from tfforensics.demo import MARKER, build, photograph
+from tfforensics.demo import photograph
 from tfforensics.demo.animate import Actor, Frame
 from tfforensics.demo.film import ORIGINAL, Role, Take, clip_paths, shots
+from tfforensics.demo.folder import MARKER, build
 from tfforensics.demo.imitate import IMITATIONS, TEMPLATE, Shot, sample_style
 from tfforensics.demo.performance import Expression, Pose, perform
 from tfforensics.demo.portrait import Portrait, draw
@@ -413,7 +414,7 @@ def test_the_bytes_depend_on_neither_workers_nor_interruptions(
 BUILD = """
 import sys
 from pathlib import Path
-from tfforensics.demo import build
+from tfforensics.demo.folder import build
 if __name__ == "__main__":
     build(Path(sys.argv[1]), workers=2, identities={"train": 2, "val": 2, "test": 2}, seconds=0.5,
           fps=8, size=160)
@@ -456,7 +457,7 @@ def test_a_killed_worker_ends_the_build_with_one_line(tmp_path: Path) -> None:
 
 def test_drawn_portraits_need_no_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tfforensics.demo import build;"
+        "import sys; from pathlib import Path; from tfforensics.demo.folder import build;"
         f"build(Path({str(tmp_path)!r}), identities={{'val': 2}}, seconds=0.2, fps=5, size=128,"
         "workers=1); print([m for m in sys.modules if m in ('tensorflow', 'tf_keras', 'mtcnn')])"
     )
@@ -469,7 +470,7 @@ def test_a_full_disk_ends_with_the_path_and_nothing_half_written(tmp_path: Path)
     code = f"""
 import resource
 from pathlib import Path
-from tfforensics.demo import build
+from tfforensics.demo.folder import build
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 try:
     build(Path({str(tmp_path)!r}), identities={{"val": 2}}, seconds=0.5, fps=8, size=160, workers=1)

@@ -19,9 +19,10 @@ from pages import Page
 from PIL import Image
 from videos import grey_steps, person, scene, write_video
 
-from tfforensics import demo, export, jpeg, predict
+from tfforensics import export, jpeg, predict
 from tfforensics.calibration import Band, Calibration
 from tfforensics.command import UsageError
+from tfforensics.demo.folder import build
 from tfforensics.judging import inputs, page, pictures, verdict
 from tfforensics.judging.answers import ask
 from tfforensics.judging.judge import Judge, Settings
@@ -231,7 +232,7 @@ def test_names_are_printed_without_what_a_terminal_obeys() -> None:
 def test_videos_of_the_demo_of_nobody_and_cut_off(
     exported: Exported, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo.build(tmp_path / "demo", identities={"test": 2}, seconds=1.0, size=160, workers=1)
+    build(tmp_path / "demo", identities={"test": 2}, seconds=1.0, size=160, workers=1)
     real = sorted(tmp_path.glob("demo/original_sequences/**/*.mp4"))[0]
     manipulated = sorted(tmp_path.glob("demo/**/FaceSwap/**/*.mp4"))[0]
     nobody = write_video(tmp_path / "nobody.mp4", grey_steps(20))

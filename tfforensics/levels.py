@@ -14,15 +14,17 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from tfforensics import command, files, jpeg
 from tfforensics.command import UsageError
 from tfforensics.jpeg import ENCODERS, LEVELS, Encoder, Level
 
-Image = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

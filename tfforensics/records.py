@@ -17,7 +17,6 @@ from tfforensics.command import UsageError
 from tfforensics.ffpp import MANIPULATIONS
 from tfforensics.jpeg import ENCODERS, LEVELS
 from tfforensics.manifest import NAME, Manifest, Settings
-from tfforensics.record_folder import build
 from tfforensics.storage import Folder
 
 
@@ -146,6 +145,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
     )
     if isinstance(out, storage.Remote):
         command.start_tensorflow()
+    from tfforensics.record_folder import build
+
     done = build(
         listing,
         out,

@@ -200,14 +200,14 @@ def _build_demo(config: Config) -> None:
     records = storage.folder(config.data.records, "data.records")
     if not config.demo.build or isinstance(records, Remote) or (records / manifest.NAME).is_file():
         return
-    from tfforensics import demo
+    from tfforensics.demo import folder
     from tfforensics.ffpp import find_clips
     from tfforensics.record_folder import build
     from tfforensics.records import summary
 
     settings = config.demo
     media = records.with_name(f"{records.name}-media")
-    demo.build(
+    folder.build(
         media,
         identities={"train": settings.train, "val": settings.val, "test": settings.test},
         seconds=settings.seconds,

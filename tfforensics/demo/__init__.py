@@ -1,6 +1,6 @@
 """The embedded default data: portraits in motion, and imitations of four manipulations.
 
-Without any data set at hand, `build` writes one in the folder shape of FaceForensics++, so
+Without any data set at hand, `folder.build` writes one in the folder shape of FaceForensics++, so
 that the same code runs on it as on the real one. Nothing in it is real: the people are drawn
 by a program (or animated from photographs that the user gives), and what carries the names
 Deepfakes, Face2Face, FaceSwap and NeuralTextures are IMITATIONS of their traces. Its use is
@@ -16,8 +16,6 @@ From the bottom up:
     expression, animate         the face doing it
     imitate                     the four imitations
     video, film, folder         clips, and the folder of them
+
+Each is imported by its own name, so that `python -m tfforensics.demo --help` loads none of them.
 """
-
-from tfforensics.demo.folder import MARKER, build
-
-__all__ = ["MARKER", "build"]

@@ -43,7 +43,7 @@ def _parser() -> command.Parser:
 def main(arguments: Iterable[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
-    from tfforensics.demo import build
+    from tfforensics.demo.folder import build
 
     build(
         options.out,
