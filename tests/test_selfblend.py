@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,21 @@ import pytest
 import tensorflow as tf
 from conftest import WriteRecords, smooth_face
 
-from tfforensics import configfile, jpeg, outline, pipeline, selfblend, selfblended
+from tfforensics import (
+    configfile,
+    degradation,
+    jpeg,
+    manifest,
+    outline,
+    pipeline,
+    quality,
+    selfblend,
+    selfblended,
+)
+from tfforensics.audit import giveaway
+from tfforensics.audit.read import Seen, blockiness
 from tfforensics.command import UsageError
-from tfforensics.config import Config
+from tfforensics.config import Config, Degrade
 
 SIDE = 96
 UPRIGHT = (SIDE * (0.17 + 0.66 * outline.LANDMARKS)).astype(np.float32)
@@ -151,19 +164,50 @@ def test_validation_faces_come_in_pairs_that_never_change(records: Path) -> None
     )
 
 
-def test_both_classes_have_the_same_compression(records: Path) -> None:
-    """A batch's qualities say nothing of its labels: they are drawn from each face's own seed."""
-    from tfforensics import degradation
-
+def test_batches_pass_the_audit_of_their_compression(write_records: WriteRecords) -> None:
+    """Nothing tells blended faces by how they are compressed: the audit's own classifier."""
+    records = write_records({("real", "train"): 40})
     settings = config(records, selfblend=1.0)
-    by_label: dict[float, list[int]] = {0.0: [], 1.0: []}
-    for x, y in pipeline.training_batches(settings).take(25):
-        for name, label in zip(
-            degradation.level_names(settings.degrade, x["seed"]), y.numpy(), strict=True
-        ):
-            by_label[float(label)].append(int(name[1:]))
-    assert abs(np.mean(by_label[0.0]) - np.mean(by_label[1.0])) < 6
-    assert jpeg.quality_of("c85") == 15
+    checks = giveaway.check(manifest.load(records), compressed(settings, batches=50))
+    assert [check.status for check in checks] == ["passed", "passed"], checks
+
+
+def test_that_audit_sees_blended_faces_of_another_quality(
+    write_records: WriteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blend = selfblend.present
+
+    def compressed_once_more(image: tf.Tensor, *others: Any) -> tf.Tensor:
+        shown = blend(image, *others)
+        again = tf.ensure_shape(jpeg.degrade_in_graph(shown, 40), shown.shape)
+        return tf.where(others[-1], again, shown)
+
+    monkeypatch.setattr(selfblend, "present", compressed_once_more)
+    records = write_records({("real", "train"): 40})
+    # What comes after hides the difference, as it is to: here nothing does.
+    settings = config(records, selfblend=1.0)
+    settings = dataclasses.replace(settings, degrade=Degrade(quality=(95, 100)))
+    found = giveaway.check(manifest.load(records), compressed(settings, batches=50))[1]
+    assert found.status == "failed" and "blockiness alone" in " ".join(found.findings)
+
+
+def compressed(settings: Config, batches: int) -> list[Seen]:
+    """The facts of training faces, each an identity of its own."""
+    seen = []
+    for x, y in pipeline.training_batches(settings).take(batches):
+        levels = degradation.level_names(settings.degrade, x["seed"])
+        for image, label, level in zip(x["image"].numpy(), y.numpy(), levels, strict=True):
+            trace, name = quality.from_pixels(image), str(len(seen))
+            facts = {
+                "bytes": 0.0,  # they are no file, and how long one is says what it shows, too
+                "quantisation tables": float(level[1:]),
+                "estimated quality": 100.0 if trace is None else float(trace.quality),
+                "blockiness": blockiness(image),
+                "size of the face box": 0.0,
+            }
+            kind = selfblend.NAME if label else "real"
+            seen.append(Seen("c0", int(label), kind, "train", name, name, "", "", 0, facts, None))
+    return seen
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
