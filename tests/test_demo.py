@@ -555,6 +555,64 @@ def test_a_photograph_without_a_face_or_without_an_image_is_an_error_with_its_pa
             photograph.load(path, FaceDetector(), 440)
 
 
+# Guests.
+
+
+@pytest.fixture
+def guests(folder: Path, tmp_path: Path) -> Path:
+    """A clip of twice the rate, wide and short, and a photograph."""
+    root = tmp_path / "guests"
+    root.mkdir()
+    bands = np.linspace(0, 255, 192, dtype=np.uint8)
+    with av.open(str(root / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=16, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 192, 128, "yuv420p"
+        for i in range(6):
+            image = np.broadcast_to(bands[None, :, None] // 2 + 20 * i, (128, 192, 3))
+            frame = av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    portrait = draw(np.random.default_rng(100), 400)
+    cv2.imwrite(str(root / "b.png"), cv2.cvtColor(portrait.image, cv2.COLOR_RGB2BGR))
+    return root
+
+
+def test_guests_join_the_training_split_as_themselves(
+    folder: Path, guests: Path, tmp_path: Path
+) -> None:
+    build(tmp_path / "demo", guests=guests, workers=1, **SMALL)
+    alone, joined = hashes(folder), hashes(tmp_path / "demo")
+    assert {name: joined[name] for name in alone if name != MARKER} == {
+        name: value for name, value in alone.items() if name != MARKER
+    }
+    originals = tmp_path / "demo" / "original_sequences" / "youtube" / "c23" / "videos"
+    added = sorted(tmp_path / "demo" / name for name in joined.keys() - alone.keys())
+    assert added == [originals / "002.mp4", originals / "006.mp4"]
+    assert {official_clips()[path.stem].split for path in added} == {"train"}
+    # Every second frame, the middle square, until the clip ends.
+    clip = decode(added[0])
+    assert clip.shape == (3, 160, 160, 3)
+    expected = np.linspace(32, 160, 160)[None] / 192 * 127.5 + 40 * np.arange(3)[:, None]
+    np.testing.assert_allclose(clip[:, 80, :, 1], expected, atol=6)
+    assert decode(added[1]).shape == (4, 160, 160, 3)
+    found = {clip.name: clip for clip in find_clips(tmp_path / "demo").clips}
+    assert found["006"].split == "train"
+    build(tmp_path / "demo", guests=guests, workers=1, **SMALL)
+    assert hashes(tmp_path / "demo") == joined
+
+
+def test_guests_that_are_none(folder: Path, guests: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="guests: expected a folder of photographs or clips"):
+        build(tmp_path / "demo", guests=tmp_path / "empty", **SMALL)
+    with pytest.raises(UsageError, match="guests: expected at most 0, got 2"):
+        build(tmp_path / "demo", guests=guests, **{**SMALL, "identities": {"train": 720}})
+    (guests / "a.mp4").write_bytes(b"no clip")
+    with pytest.raises(DataError, match=r"a\.mp4"):
+        build(tmp_path / "demo", guests=guests, workers=1, **{**SMALL, "identities": {"train": 2}})
+    assert not list((tmp_path / "demo").rglob("002.mp4"))
+
+
 # Mistakes.
 
 

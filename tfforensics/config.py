@@ -28,6 +28,8 @@ class Demo:
         levels: JPEG levels stored beside c0; the others are made on the fly.
         seed: draws other people.
         portraits: folder of photographs to animate instead of drawn portraits.
+        guests: folder of photographs and clips of more people, one each, who join the training
+            split without being imitated.
     """
 
     build: bool = False
@@ -41,6 +43,7 @@ class Demo:
     levels: tuple[Level, ...] = ("c0",)
     seed: int = 0
     portraits: str | None = None
+    guests: str | None = None
 
     def __post_init__(self) -> None:
         _check("demo.frames", self.frames, self.frames >= 1, "at least 1")

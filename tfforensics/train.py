@@ -214,6 +214,7 @@ def _build_demo(config: Config) -> None:
         fps=settings.fps,
         seed=settings.seed,
         portraits=None if settings.portraits is None else Path(settings.portraits),
+        guests=None if settings.guests is None else Path(settings.guests),
     )
     stored = manifest.Settings(
         levels=settings.levels,

@@ -15,6 +15,7 @@ From the bottom up:
     performance                 what a face does in a clip
     expression, animate         the face doing it
     imitate                     the four imitations
+    guest                       people who are not imitated
     video, film, folder         clips, and the folder of them
 
 Each is imported by its own name, so that `python -m tfforensics.demo --help` loads none of them.

@@ -1,6 +1,6 @@
 """Writes the embedded default data: a small folder in the shape of FaceForensics++.
 
-    python -m tfforensics.demo --out DIR [--portraits DIR]
+    python -m tfforensics.demo --out DIR [--portraits DIR] [--guests DIR]
 
 The manipulated clips are imitations; see `tfforensics.demo`.
 """
@@ -24,6 +24,12 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder to write")
     add("--portraits", type=Path, metavar="DIR", help="photographs to animate, one a person")
+    add(
+        "--guests",
+        type=Path,
+        metavar="DIR",
+        help="photographs and clips of more people, who join the training split unmanipulated",
+    )
     for split in ("train", "val", "test"):
         most = getattr(default, split)
         add(
@@ -52,6 +58,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         fps=options.fps,
         seed=options.seed,
         portraits=options.portraits,
+        guests=options.guests,
         workers=options.workers,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from tfforensics import __version__, command, lock
 from tfforensics import workers as worker_processes
 from tfforensics.clips import SPLITS
 from tfforensics.command import UsageError
-from tfforensics.demo import photograph
-from tfforensics.demo.film import Role, Take, clip_paths, film
+from tfforensics.demo import guest, photograph
+from tfforensics.demo.film import ORIGINAL, Role, Take, clip_paths, film
 from tfforensics.demo.portrait import Portrait, draw
 from tfforensics.ffpp import official_clips
 
@@ -32,16 +32,17 @@ NOTICE = (
     "processing that bears the name of the manipulation it imitates. What a detector scores "
     "here says nothing about the real manipulations."
 )
-# A portrait has more pixels than a frame, so that moving it does not blur it much.
-PORTRAIT_SCALE = 1.25
 
 
 @dataclass(frozen=True)
 class Face:
-    """Who has a clip's number: the person in a photograph, or a drawn one."""
+    """Who has a clip's number: the person in a photograph (or a guest's clip), or a drawn one."""
 
     number: str
     photograph: Path | None
+
+
+Cast = tuple[Face, Face] | tuple[Face]  # a pair, or a guest
 
 
 def build(
@@ -53,6 +54,7 @@ def build(
     size: int = 352,
     seed: int = 0,
     portraits: Path | None = None,
+    guests: Path | None = None,
     workers: int = 2,
 ) -> None:
     """Writes a small folder in the shape of FaceForensics++, or what is missing of it.
@@ -72,27 +74,29 @@ def build(
         portraits: folder of photographs of one person each, which are then animated instead of
             drawn portraits: as many as there are identities, spread evenly over the sorted
             paths, in the order of the clips' numbers.
+        guests: folder of photographs and clips of one real person each, who join the training
+            split as themselves alone, with the next of its numbers.
         workers: processes.
 
     Raises:
         UsageError: a value that cannot be used, fewer photographs than identities, or a folder
             that holds something else.
-        DataError: a photograph cannot be read or shows no face.
+        DataError: a photograph or clip cannot be read, or a photograph shows no face.
         OSError: the disk is full, or a worker was killed; run again to go on.
     """
     _check(identities)
     if workers < 1:
         raise UsageError(f"workers: expected at least 1, got {workers}")
     take = Take(seconds=float(seconds), fps=fps, size=size, seed=seed)
-    pairs = faces(identities, portraits)
+    casts: list[Cast] = [*faces(identities, portraits), *_guests(identities, guests)]
     with lock.hold(root):
-        _mark(root, _describe(take, pairs))
-        missing = [len(_missing(root, a, b)) + len(_missing(root, b, a)) for a, b in pairs]
-        jobs = [pair for pair, count in zip(pairs, missing, strict=True) if count]
+        _mark(root, _describe(take, casts))
+        missing = [sum(map(len, _missing(root, cast).values())) for cast in casts]
+        jobs = [cast for cast, count in zip(casts, missing, strict=True) if count]
         with tqdm(total=sum(missing), unit="clip", desc="demo", mininterval=1) as bar:
-            film_pair = partial(_film_pair, root, take=take)
+            film_cast = partial(_film, root, take=take)
             for _, written in worker_processes.run(
-                film_pair, jobs, workers=min(workers, max(1, len(jobs))), start=_one_core
+                film_cast, jobs, workers=min(workers, max(1, len(jobs))), start=_one_core
             ):
                 bar.update(written)
 
@@ -135,6 +139,18 @@ def faces(identities: Mapping[str, int], portraits: Path | None) -> list[tuple[F
     return [(Face(a, photographs.get(a)), Face(b, photographs.get(b))) for a, b in pairs]
 
 
+def _guests(identities: Mapping[str, int], folder: Path | None) -> list[tuple[Face]]:
+    """The guests, with the numbers of the training split that follow those of its pairs."""
+    if folder is None:
+        return []
+    found = guest.find(folder)
+    pairs = _official_pairs("train")[identities.get("train", 0) // 2 :]
+    numbers = [number for pair in pairs for number in pair]
+    if len(found) > len(numbers):
+        raise UsageError(f"guests: expected at most {len(numbers)}, got {len(found)} in {folder}")
+    return [(Face(number, path),) for number, path in zip(numbers, found, strict=False)]
+
+
 def _official_pairs(split: str) -> list[tuple[str, str]]:
     return [
         (clip.number, clip.partner)
@@ -143,13 +159,15 @@ def _official_pairs(split: str) -> list[tuple[str, str]]:
     ]
 
 
-def _describe(take: Take, pairs: list[tuple[Face, Face]]) -> str:
+def _describe(take: Take, casts: Sequence[Cast]) -> str:
     """What the marker says: enough to tell whether a later call would write the same."""
     clips: dict[str, Any] = {}
-    for pair in pairs:
-        for face in pair:
+    for cast in casts:
+        for face in cast:
             clip = official_clips()[face.number]
             about = {"split": clip.split, "partner": clip.partner, "face": "drawn"}
+            if len(cast) == 1:
+                del about["partner"]
             if face.photograph is not None:
                 about["face"] = face.photograph.name
                 about["sha256"] = hashlib.sha256(face.photograph.read_bytes()).hexdigest()
@@ -181,27 +199,35 @@ def _mark(root: Path, text: str) -> None:
     partial.replace(marker)
 
 
-def _missing(root: Path, target: Face, source: Face) -> dict[str, Path]:
-    """The clips of a target that are not there."""
-    paths = clip_paths(root, target.number, source.number)
-    return {name: path for name, path in paths.items() if not path.is_file()}
+def _missing(root: Path, cast: Cast) -> dict[Face, dict[str, Path]]:
+    """The clips of each face of a cast that are not there; a guest has the original alone."""
+    missing = {}
+    for target, source in zip(cast, reversed(cast), strict=True):
+        paths = clip_paths(root, target.number, source.number)
+        wanted = paths if len(cast) > 1 else {ORIGINAL: paths[ORIGINAL]}
+        missing[target] = {name: path for name, path in wanted.items() if not path.is_file()}
+    return missing
 
 
-def _film_pair(root: Path, pair: tuple[Face, Face], take: Take) -> int:
-    """Writes what is missing of a pair; returns how many clips that was."""
-    roles = [Role(face.number, _portrait(face, take), take) for face in pair]
-    written = 0
-    for i in (0, 1):
-        paths = _missing(root, pair[i], pair[1 - i])
+def _film(root: Path, cast: Cast, take: Take) -> int:
+    """Writes what is missing of a cast; returns how many clips that was."""
+    missing = _missing(root, cast)
+    for paths in missing.values():
         for path in paths.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-        film(paths, roles[i], roles[1 - i], take)
-        written += len(paths)
-    return written
+    if len(cast) > 1:
+        roles = {face: Role(face.number, _portrait(face, take), take) for face in cast}
+        for target, source in zip(cast, reversed(cast), strict=True):
+            film(missing[target], roles[target], roles[source], take)
+    else:
+        [face] = cast
+        assert face.photograph is not None
+        guest.appear(missing[face][ORIGINAL], face.number, face.photograph, take, _detector)
+    return sum(map(len, missing.values()))
 
 
 def _portrait(face: Face, take: Take) -> Portrait:
-    size = round(PORTRAIT_SCALE * take.size)
+    size = round(photograph.SCALE * take.size)
     if face.photograph is None:
         return draw(take.random(face.number, "portrait"), size)
     return photograph.load(face.photograph, _detector(), size)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tfforensics.detection import FaceDetector
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# A portrait's side over a frame's: it has more pixels, so that moving it does not blur it much.
+SCALE = 1.25
 # As the drawn portraits have it: distance between the eyes and place of their middle, as
 # shares of the picture's side.
 EYES_APART, EYES_AT = 0.174, (0.5, 0.45)
