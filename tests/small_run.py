@@ -170,7 +170,7 @@ def main() -> None:
     if options.kill_at_step is not None:
         callbacks.append(AtStep(small.run, options.kill_at_step, die))
     if options.kill_at_sync is not None:
-        sync, count = checkpoint._sync, 0
+        sync, count = checkpoint.sync, 0
 
         def sync_or_die(path: Path) -> None:
             nonlocal count
@@ -179,7 +179,7 @@ def main() -> None:
                 die()
             sync(path)
 
-        checkpoint._sync = sync_or_die
+        checkpoint.sync = sync_or_die
     print(f"from step {small.run.progress.step}", flush=True)
     small.fit(callbacks)
     print(hashlib.sha256(repr(small.state()).encode()).hexdigest())

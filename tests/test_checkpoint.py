@@ -220,7 +220,7 @@ def test_killed_at_any_moment(
         return maybe_killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_sync", counting(checkpoint._sync))
+        patch.setattr(checkpoint, "sync", counting(checkpoint.sync))
         for name in ("mkdir", "write_text", "rename"):
             patch.setattr(Path, name, counting(getattr(Path, name)))
         patch.setattr(shutil, "rmtree", counting(shutil.rmtree))

@@ -56,14 +56,14 @@ def main() -> None:
 
     from tfforensics import checkpoint, resume
 
-    sync, synced = checkpoint._sync, itertools.count(1)
+    sync, synced = checkpoint.sync, itertools.count(1)
 
     def sync_or_die(path: Path) -> None:
         if next(synced) == options.kill_at_sync:
             os.kill(os.getpid(), signal.SIGKILL)
         sync(path)
 
-    checkpoint._sync = sync_or_die
+    checkpoint.sync = sync_or_die
 
     class Killed(resume.ResumableFit):
         """Dies at the end of a step, before anything of it can be saved."""

@@ -28,6 +28,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfforensics.command import DataError, UsageError
+from tfforensics.files import sync
 
 SCHEMA = 1
 _NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
@@ -104,10 +105,10 @@ class CheckpointStore:
             files = {path.name: _sync_and_describe(path) for path in sorted(temporary.iterdir())}
             manifest = {"schema": SCHEMA, "step": step, "best": best, "files": files}
             (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-            _sync(temporary / "manifest.json")
-            _sync(temporary)
+            sync(temporary / "manifest.json")
+            sync(temporary)
             temporary.rename(final)
-            _sync(self.directory)
+            sync(self.directory)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise self._not_saved(step, _first_line(error)) from error
@@ -230,14 +231,6 @@ def _size(checkpoint: tf.train.Checkpoint) -> int:
     return sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _describe(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -247,7 +240,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _sync_and_describe(path: Path) -> dict[str, Any]:
-    _sync(path)
+    sync(path)
     return _describe(path)
 
 

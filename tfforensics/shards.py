@@ -7,7 +7,6 @@ give the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tfforensics import jpeg
 from tfforensics.clips import REAL, Clip
+from tfforensics.files import sync
 from tfforensics.manifest import ClipReport, Settings, Shard, sha256_of
 from tfforensics.media import MediaError
 
@@ -100,7 +100,7 @@ def write(part: Part, folder: Path, settings: Settings, finder: FaceFinder) -> W
             writer.close()
         shards = []
         for level, path in partial.items():
-            _sync(path)
+            sync(path)
             final = part.path(level)
             shards.append(
                 Shard(
@@ -114,7 +114,7 @@ def write(part: Part, folder: Path, settings: Settings, finder: FaceFinder) -> W
             )
         for level, path in partial.items():
             path.replace(folder / part.path(level))
-            _sync(path.parent)
+            sync(path.parent)
     except tf.errors.OpError as error:
         # What TensorFlow's file system says of a full disk or a folder that cannot be written.
         raise OSError(f"{folder}: {error.message}") from error
@@ -195,11 +195,3 @@ def _records(clip: Clip, crop: Crop, settings: Settings) -> Iterable[tuple[str, 
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfforensics import lock, manifest
 from tfforensics.command import DataError, UsageError
+from tfforensics.files import sync
 
 HASHES = "assets/hashes.json"
 _PARTIAL = ".exporting-"
@@ -100,15 +100,6 @@ def damage(folder: Path) -> list[str]:
         elif manifest.sha256_of(folder / name) != digest:
             lines.append(f"{folder / name}: SHA-256 differs from the one in {HASHES}")
     return lines
-
-
-def sync(path: Path) -> None:
-    """Brings a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_hashes(folder: Path) -> None:
