@@ -5,11 +5,12 @@
 The export is judged by TensorFlow and, where the extra `openvino` is installed, by OpenVINO as
 `predict --runtime openvino` does it; in bfloat16, too, where this CPU has it (TensorFlow: with
 AMX only). PYTHON is an interpreter that has torch and efficientnet_pytorch: the same network is
-measured there in eval mode without gradients. Weights are as they were initialised, threads are
-as many as cores, pixels come in as uint8 (PyTorch: as normalised float32) and probabilities come
-out. Each runtime has a process of its own; they run in turns. Faces/s are medians over the rounds,
-by wall time and by processor time (faces for each second of a core, which other load moves
-less); a ratio is the median over rounds, with its quartiles.
+measured there in eval mode without gradients. Weights are as they were initialised, `--cores` cores
+are used (all by default), pixels come in as uint8 (PyTorch: as normalised float32) and
+probabilities come out. Each runtime has a process of its own; they run in turns. Faces/s are
+medians over the rounds, by wall time and by processor time (faces for each second of a core;
+beside other work look at that, with --cores 1, since threads that wait for each other count, too);
+a ratio is the median over rounds, with its quartiles.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from worker import Run, Worker, in_turns, work
+from worker import PYTORCH, Run, Worker, in_turns, lines, peers, work
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests"
 
@@ -46,6 +50,8 @@ def export(folder: Path, backbone: str, size: int) -> Path:
 
 def faces(batch: int, size: int) -> np.ndarray:
     """Pixels of noise, uint8 (B, S, S, 3)."""
+    import numpy as np
+
     return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
 
 
@@ -77,11 +83,17 @@ def pytorch_runs(backbone: str, size: int, batches: list[int]) -> dict[str, Run]
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     network = EfficientNet.from_name(f"efficientnet-{backbone}", num_classes=1, image_size=size)
+    # Its own batch statistics: as initialised, numbers fade into denormals, which are slow.
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        network.train()(torch.randn(8, 3, size, size))
     network.eval()
 
-    def probabilities(images: torch.Tensor) -> np.ndarray:
+    def probabilities(images: torch.Tensor) -> list[float]:
         with torch.inference_mode():
-            return torch.sigmoid(network(images)[:, 0]).numpy()
+            return torch.sigmoid(network(images)[:, 0]).tolist()
 
     images = {str(batch): torch.randn(batch, 3, size, size) for batch in batches}
     return {name: partial(probabilities, x) for name, x in images.items()}
@@ -107,18 +119,6 @@ def runtimes() -> list[tuple[str, str]]:
     return found
 
 
-def show(batch: int, took: dict[str, np.ndarray], size: int) -> None:
-    """Prints the lines of one size and batch."""
-    peer = took.get("PyTorch")
-    for name, seconds in took.items():
-        wall, processor = batch / np.median(seconds, axis=0)
-        line = f"{size:4} {batch:5}  {name:20} {wall:8.1f} {processor:8.1f}"
-        if peer is not None and name != "PyTorch":
-            for low, middle, high in np.quantile(peer / seconds, [0.25, 0.5, 0.75], axis=0).T:
-                line += f"  {middle:6.2f} ({low:.2f} to {high:.2f})"
-        print(line, flush=True)
-
-
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -126,11 +126,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 380])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--pytorch", metavar="PYTHON")
     options = parser.parse_args()
-    print(f"{datetime.date.today()}, {options.backbone}, {len(os.sched_getaffinity(0))} cores")
+    print(f"{datetime.date.today()}, {options.backbone}, {options.cores} cores")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # workers inherit it
     print(f"{'px':>4} {'batch':>5}  {'faces/s':20} {'wall':>8} {'CPU':>8}", end="")
-    print("  over PyTorch, wall; CPU (quartiles)" if options.pytorch else "")
+    print("  over PyTorch, memory kept: wall; CPU (quartiles)" if options.pytorch else "")
     batches = list(map(str, options.batches))
     available = runtimes()
     for size in options.sizes:
@@ -144,11 +146,12 @@ def main() -> None:
                 for runtime, precision in available
             ]
             if options.pytorch:
-                arguments = ["PyTorch", options.backbone, str(size), *batches]
-                command = [options.pytorch, __file__, "--work", *arguments]
-                workers.append(Worker("PyTorch", command))
+                arguments = [PYTORCH, options.backbone, str(size), *batches]
+                workers += peers([options.pytorch, __file__, "--work", *arguments])
             for batch in options.batches:
-                show(batch, in_turns(workers, str(batch), options.rounds), size)
+                took = in_turns(workers, str(batch), options.rounds)
+                for line in lines(batch, took):
+                    print(f"{size:4} {batch:5}  {line}", flush=True)
             for worker in workers:
                 worker.close()
 
@@ -157,7 +160,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         runtime, first, second, *batches = sys.argv[2:]
         sizes = list(map(int, batches))
-        if runtime == "PyTorch":
+        if runtime == PYTORCH:
             work(pytorch_runs(first, int(second), sizes))
         else:
             work(export_runs(runtime, first, second, sizes))
