@@ -6,6 +6,7 @@ import tfforensics  # noqa: F401  isort: skip
 
 import hashlib
 import http.server
+import json
 import os
 import re
 import signal
@@ -30,7 +31,7 @@ from tfforensics.dataservice import __main__ as servers
 from tfforensics.dataservice import address, client, handshake, loopback
 
 HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 @pytest.fixture
@@ -316,3 +317,91 @@ def test_a_killed_worker_changes_nothing(
 
     assert digests(service.training_batches(37), 20) == expected[37:57]
     assert cluster.stop() == [-signal.SIGKILL, 0, 0]
+
+
+def trainer(config_: Config, workdir: Path, *, silent: float = 60) -> list[str]:
+    """The training command, which waits no longer than `silent` seconds for a batch."""
+    file = workdir.with_suffix(".json")
+    file.write_text(json.dumps(configfile.to_dict(config_)))  # YAML, too
+    program = (
+        "from tfforensics import command, train\nfrom tfforensics.dataservice import client, "
+        f"handshake\nclient._SILENT, handshake._PATIENCE = {silent}, 1\n"
+        "command.run(train.main, 'train')"
+    )
+    return [sys.executable, "-c", program, "--config", str(file), "--workdir", str(workdir)]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.promise
+def test_training_ends_the_same_with_a_service_that_dies_and_without(
+    records: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    """Worker and dispatcher are killed in the middle; the run goes on without them."""
+    there = {"records": str(records), "service": cluster.address}
+    plain_ = run(trainer(config(records), tmp_path / "plain"))
+    assert plain_.returncode == 0, plain_.stderr
+
+    worker = cluster.add_worker()
+    long = config(records, data=there, train={"steps": 10**6, "validate_every": 10**6})
+    arguments = trainer(long, tmp_path / "long", silent=3)
+    with subprocess.Popen(
+        arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # training goes
+        worker.kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith(f"train: data.service: {cluster.address}: no batch for 3 s: it has 1 w")
+    assert "Traceback" not in errors, errors
+
+    cluster.add_worker()
+    served = run(trainer(config(records, data=there), tmp_path / "served"))
+    assert served.returncode == 0, served.stderr
+    found = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("plain", "served")]
+    assert found[0]["history"] == found[1]["history"] and len(found[0]["history"]) == 3
+    assert found[0]["test"]["figures"] == found[1]["test"]["figures"]
+    # Where batches are made is no other experiment, and a finished run needs no dispatcher.
+    cluster.dispatcher.kill()
+    for same in (config(records), config(records, data=there)):
+        again = run(trainer(same, tmp_path / "served"))
+        assert again.returncode == 0 and "going on from step 12 of 12" in again.stderr, again.stderr
+
+    dead = run(trainer(config(records, data=there), tmp_path / "dead"))
+    assert dead.returncode == 1 and "no dispatcher of tf.data service: " in dead.stderr
+    assert "Traceback" not in dead.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_sees_no_records_or_is_of_another_version(
+    records: Path, cluster: Cluster
+) -> None:
+    where = {"records": str(records), "service": cluster.address}
+    cluster.add_worker()
+    service = client.Service(config(records, data=where))
+    batches = service.training_batches()
+    for shard in records.rglob("*.tfrecord"):
+        shard.unlink()
+    with pytest.raises(tf.errors.OpError):
+        digests(batches, 1)
+    assert re.search(
+        f"No such file .*; a worker must see the records as {records}", str(service.failure)
+    )
+
+    program = (
+        "import tfforensics\ntfforensics.__version__ = '0.0.9'\n"
+        "from tfforensics import command\nfrom tfforensics.dataservice import __main__\n"
+        f"command.run(lambda: __main__.main(['worker', '--dispatcher', '{cluster.address}']), 'w')"
+    )
+    refused = run([sys.executable, "-c", program])
+    assert refused.returncode == 1 and not refused.stdout
+    assert refused.stderr.splitlines()[-1].startswith(
+        f"w: --dispatcher: {cluster.address}: expected tfforensics 0.0.9 on TensorFlow"
+    )
