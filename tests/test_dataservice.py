@@ -1,4 +1,4 @@
-"""Input on tf.data service: addresses, versions, who may reach it; real processes that die."""
+"""Input on tf.data service: addresses, versions, who may reach it, batches by number."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import tfforensics  # noqa: F401  isort: skip
 
 import hashlib
 import http.server
-import json
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +24,7 @@ from tfforensics import command, configfile, pipeline
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
 from tfforensics.dataservice import __main__ as servers
-from tfforensics.dataservice import address, client, handshake, loopback
+from tfforensics.dataservice import address, handshake, loopback
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -198,9 +194,9 @@ def authority_of(server: Any) -> str:
 def test_versions_are_compared(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     where = authority_of(plain)
     with pytest.raises(DataError, match=r"expected a dispatcher that python -m tfforensics\.datas"):
-        handshake.check(where, "data.service")
+        handshake.check(where, "data.service", patience=0)
     handshake.publish(where)
-    handshake.check(where, "data.service")
+    assert handshake.check(where, "data.service") == handshake.check(where, "data.service")
     ours = re.escape(handshake.versions())
     monkeypatch.setattr(handshake, "__version__", "0.0.9")
     with pytest.raises(
@@ -208,6 +204,29 @@ def test_versions_are_compared(plain: Any, monkeypatch: pytest.MonkeyPatch) -> N
         match=f"^--dispatcher: grpc://{where}: expected tfforensics 0.0.9 .*, got {ours}$",
     ):
         handshake.check(where, "--dispatcher")
+
+
+def test_a_dispatcher_is_told_from_the_one_before(plain: Any) -> None:
+    service = tf.data.experimental.service
+    later = service.DispatchServer(service.DispatcherConfig(port=0))
+    starts = set()
+    for server in (plain, later):
+        handshake.publish(authority_of(server))
+        starts.add(handshake.check(authority_of(server), "x"))
+    assert len(starts) == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("{{function_node __wrapped__X}} Iteration id 1 not found [Op:X] name: ", "Iteration id 1"),
+        ("2 root error(s) found.\n  (0) NOT_FOUND: f; No such file\n [[{{node X}}]]", "(0) NOT_FO"),
+        ("", "NotFoundError"),
+    ],
+)
+def test_what_an_error_says_without_the_graph(message: str, expected: str) -> None:
+    said = handshake.first_line(tf.errors.NotFoundError(None, None, message))
+    assert said.startswith(expected) and "{{" not in said and "[" not in said
 
 
 def test_workers_are_counted(plain: Any) -> None:
@@ -247,161 +266,3 @@ def test_a_batch_is_a_function_of_its_number(records: Path) -> None:
     numbered = pipeline.numbered_batches(plain_, tf.data.Dataset.from_tensor_slices(chosen))
     found = [(int(number), digest((x, y))) for number, x, y in numbered]
     assert found == [(number, whole[number]) for number in chosen]
-
-
-# Real processes.
-
-
-class Cluster:
-    """A dispatcher and workers as processes on loopback, started as a user starts them."""
-
-    def __init__(self) -> None:
-        self.dispatcher, self.address = self._start("dispatcher", "--port", "0")
-        self.workers: list[subprocess.Popen[str]] = []
-
-    def add_worker(self) -> subprocess.Popen[str]:
-        process, _ = self._start("worker", "--dispatcher", self.address)
-        self.workers.append(process)
-        return process
-
-    def _start(self, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tfforensics.dataservice", *arguments],
-            env=ENVIRONMENT, cwd="/", stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        return process, said.split()[2]
-
-    def stop(self) -> list[int]:
-        """Ends what still runs by SIGTERM; returns the exit statuses."""
-        processes = [*self.workers, self.dispatcher]
-        for process in processes:
-            process.terminate()
-        statuses = [process.wait(20) for process in processes]
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.close()
-        return statuses
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    started = Cluster()
-    yield started
-    started.stop()
-
-
-@pytest.mark.slow
-@pytest.mark.promise
-def test_a_killed_worker_changes_nothing(
-    records: Path, cluster: Cluster, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Batches are those of this process, from any step, by one worker or two."""
-    first = cluster.add_worker()
-    plain_ = config(records)
-    expected = digests(pipeline.training_batches(plain_), 80)
-    with_service = {"records": str(records), "service": cluster.address}
-    service = client.Service(config(records, data=with_service))
-
-    found = []
-    for batch in service.training_batches().take(80):
-        found.append(digest(batch))
-        if len(found) == 10:
-            cluster.add_worker()  # meanwhile the first one fills its hands
-        if len(found) == 20:
-            first.kill()
-    assert found == expected
-    made_here = [r for r in caplog.records if r.name.endswith("dataservice.order")]
-    assert made_here, "the killed worker had nothing in hand"
-
-    assert digests(service.training_batches(37), 20) == expected[37:57]
-    assert cluster.stop() == [-signal.SIGKILL, 0, 0]
-
-
-def trainer(config_: Config, workdir: Path, *, silent: float = 60) -> list[str]:
-    """The training command, which waits no longer than `silent` seconds for a batch."""
-    file = workdir.with_suffix(".json")
-    file.write_text(json.dumps(configfile.to_dict(config_)))  # YAML, too
-    program = (
-        "from tfforensics import command, train\nfrom tfforensics.dataservice import client, "
-        f"handshake\nclient._SILENT, handshake._PATIENCE = {silent}, 1\n"
-        "command.run(train.main, 'train')"
-    )
-    return [sys.executable, "-c", program, "--config", str(file), "--workdir", str(workdir)]
-
-
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.promise
-def test_training_ends_the_same_with_a_service_that_dies_and_without(
-    records: Path, tmp_path: Path, cluster: Cluster
-) -> None:
-    """Worker and dispatcher are killed in the middle; the run goes on without them."""
-    there = {"records": str(records), "service": cluster.address}
-    plain_ = run(trainer(config(records), tmp_path / "plain"))
-    assert plain_.returncode == 0, plain_.stderr
-
-    worker = cluster.add_worker()
-    long = config(records, data=there, train={"steps": 10**6, "validate_every": 10**6})
-    arguments = trainer(long, tmp_path / "long", silent=3)
-    with subprocess.Popen(
-        arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # training goes
-        worker.kill()
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1, errors
-    last = errors.splitlines()[-1]
-    assert last.startswith(f"train: data.service: {cluster.address}: no batch for 3 s: it has 1 w")
-    assert "Traceback" not in errors, errors
-
-    cluster.add_worker()
-    served = run(trainer(config(records, data=there), tmp_path / "served"))
-    assert served.returncode == 0, served.stderr
-    found = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("plain", "served")]
-    assert found[0]["history"] == found[1]["history"] and len(found[0]["history"]) == 3
-    assert found[0]["test"]["figures"] == found[1]["test"]["figures"]
-    # Where batches are made is no other experiment, and a finished run needs no dispatcher.
-    cluster.dispatcher.kill()
-    for same in (config(records), config(records, data=there)):
-        again = run(trainer(same, tmp_path / "served"))
-        assert again.returncode == 0 and "going on from step 12 of 12" in again.stderr, again.stderr
-
-    dead = run(trainer(config(records, data=there), tmp_path / "dead"))
-    assert dead.returncode == 1 and "no dispatcher of tf.data service: " in dead.stderr
-    assert "Traceback" not in dead.stderr
-
-
-@pytest.mark.slow
-def test_a_worker_that_sees_no_records_or_is_of_another_version(
-    records: Path, cluster: Cluster
-) -> None:
-    where = {"records": str(records), "service": cluster.address}
-    cluster.add_worker()
-    service = client.Service(config(records, data=where))
-    batches = service.training_batches()
-    for shard in records.rglob("*.tfrecord"):
-        shard.unlink()
-    with pytest.raises(tf.errors.OpError):
-        digests(batches, 1)
-    assert re.search(
-        f"No such file .*; a worker must see the records as {records}", str(service.failure)
-    )
-
-    program = (
-        "import tfforensics\ntfforensics.__version__ = '0.0.9'\n"
-        "from tfforensics import command\nfrom tfforensics.dataservice import __main__\n"
-        f"command.run(lambda: __main__.main(['worker', '--dispatcher', '{cluster.address}']), 'w')"
-    )
-    refused = run([sys.executable, "-c", program])
-    assert refused.returncode == 1 and not refused.stdout
-    assert refused.stderr.splitlines()[-1].startswith(
-        f"w: --dispatcher: {cluster.address}: expected tfforensics 0.0.9 on TensorFlow"
-    )

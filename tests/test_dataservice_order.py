@@ -129,6 +129,14 @@ def test_an_error_of_the_service_comes_after_the_batches_before_it() -> None:
         next(ordered)
 
 
+def test_batches_that_end_are_an_error_and_no_end() -> None:
+    """Training would take it for the end of its data."""
+    ordered = InOrder(iter([(0, "batch 0")]), 0, lambda numbers: map(batch, numbers))
+    assert next(ordered) == "batch 0"
+    with pytest.raises(DataError, match=r"^the workers say that there are no more batches$"):
+        next(ordered)
+
+
 def test_closed_it_takes_no_more_and_its_thread_ends() -> None:
     others = set(threading.enumerate())
     service = Service(range(1000))

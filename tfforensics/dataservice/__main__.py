@@ -25,7 +25,7 @@ _PROG = "python -m tfforensics.dataservice"
 _PORT = 5050
 _HEARTBEAT, _GONE = 2_000, 20_000  # ms; a worker that is silent for so long is given up
 _UNUSED = 60_000  # ms after which what a training left behind is cleared away
-_LOOK = 10.0  # seconds between a worker's looks at its dispatcher's versions
+_LOOK = 1.0  # seconds between a worker's looks at its dispatcher
 
 
 def dispatcher(options: argparse.Namespace) -> NoReturn:
@@ -55,6 +55,9 @@ def dispatcher(options: argparse.Namespace) -> NoReturn:
 def worker(options: argparse.Namespace) -> NoReturn:
     """Runs a worker until a signal comes, or a dispatcher of other versions.
 
+    Where the dispatcher was started anew, so is the worker: its tasks are of the one before, and
+    TensorFlow would take them for those that the new one gives the same numbers.
+
     Raises:
         UsageError: nobody would reach it.
         DataError: there is no dispatcher, or one of other versions.
@@ -72,7 +75,7 @@ def worker(options: argparse.Namespace) -> NoReturn:
 
     service = tf.data.experimental.service
     stop = _signals()
-    handshake.check(authority, "--dispatcher")
+    first = handshake.check(authority, "--dispatcher")
     config = service.WorkerConfig(
         dispatcher_address=authority,
         worker_address=f"{options.host}:%port%",
@@ -85,7 +88,8 @@ def worker(options: argparse.Namespace) -> NoReturn:
     try:
         while not stop.wait(_LOOK):
             with contextlib.suppress(handshake.NoDispatcherError):  # it may come back
-                handshake.check(authority, "--dispatcher", patience=0)
+                if handshake.check(authority, "--dispatcher", patience=0) != first:
+                    _start_anew(options)
     except DataError as error:
         print(f"{_PROG}: {error}", file=sys.stderr)
         _leave(1)
@@ -108,6 +112,16 @@ def _leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _start_anew(options: argparse.Namespace) -> NoReturn:
+    """Puts a worker with the same options in the place of this process."""
+    print(f"{_PROG}: the dispatcher was started anew; so is this worker", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    given = {"--dispatcher": options.dispatcher, "--host": options.host, "--port": options.port}
+    named = [str(part) for pair in given.items() for part in pair]
+    os.execv(sys.executable, [sys.executable, "-m", "tfforensics.dataservice", "worker", *named])
 
 
 def _started(start: Callable[[], Any], options: argparse.Namespace) -> Any:

@@ -2,11 +2,14 @@
 
 The dispatcher hands out batch numbers, first come first served; a worker makes the batch of a
 number, which comes back with it; here they are put in order (order.py). So neither the number of
-workers nor their pace nor the death of one changes what training sees.
+workers nor their pace nor the death of one changes what training sees. A batch also carries a mark
+of the training that asked for it: a dispatcher that was started anew numbers its tasks as the one
+before it did, and a worker that outlived that one takes its old task for the new one's.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,7 +43,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         assert config.data.service is not None
         self._authority = address.authority(config.data.service, _NAME)
-        handshake.check(self._authority, _NAME)
+        self._dispatcher = handshake.check(self._authority, _NAME)
         self._config = config
         self.failure: DataError | None = None
 
@@ -53,7 +56,9 @@ class Service:
         numbered = pipeline.numbered_batches(
             self._config, pipeline.numbers(start), calls=tf.data.AUTOTUNE
         )
-        made_there = numbered.prefetch(1).apply(
+        mark = secrets.randbits(62)
+        marked = numbered.map(lambda *batch: (tf.constant(mark, tf.int64), *batch))
+        made_there = marked.prefetch(1).apply(
             tf.data.experimental.service.distribute(
                 tf.data.experimental.service.ShardingPolicy.DYNAMIC,
                 f"grpc://{self._authority}",
@@ -61,13 +66,15 @@ class Service:
             )
         )
         return tf.data.Dataset.from_generator(
-            lambda: self._in_order(made_there, start), output_signature=numbered.element_spec[1:]
+            lambda: self._in_order(made_there, mark, start),
+            output_signature=numbered.element_spec[1:],
         )
 
-    def _in_order(self, made_there: tf.data.Dataset, start: int) -> Iterator[Any]:
+    def _in_order(self, made_there: tf.data.Dataset, mark: int, start: int) -> Iterator[Any]:
         data = self._config.data
+        arriving = made_there.as_numpy_iterator()
         ordered = InOrder(
-            ((int(number), (x, y)) for number, x, y in made_there.as_numpy_iterator()),
+            ((int(number), (x, y)) for whose, number, x, y in arriving if whose == mark),
             start,
             self._make_here,
             held=max(16, _HELD_BYTES // (data.batch * data.size**2 * 3)),
@@ -89,6 +96,11 @@ class Service:
 
     def _explained(self, error: DataError | tf.errors.OpError) -> DataError:
         where = f"{_NAME}: grpc://{self._authority}"
+        if self._is_another():
+            return DataError(
+                f"{where}: the dispatcher was started anew and knows nothing of this training; run "
+                "the same command to go on"
+            )
         if isinstance(error, DataError):
             return DataError(f"{where}: {error}")
         records = staging.local(self._config.data.records)
@@ -98,3 +110,10 @@ class Service:
         if "No such file" in said:
             said += f"; a worker must see the records as {records.absolute()}"
         return DataError(f"{where}: {said}")
+
+    def _is_another(self) -> bool:
+        """Whether another dispatcher is where this training began."""
+        try:
+            return handshake.check(self._authority, _NAME, patience=0) != self._dispatcher
+        except DataError:
+            return False

@@ -2,11 +2,13 @@
 
 tf.data service compares the versions of its protocol, which most releases of TensorFlow share. So
 a dispatcher of ours knows a dataset that nobody reads, whose one field is named after its versions.
-Workers and training compare that with their own.
+Workers and training compare that with their own. Within lies a field that is named at random: so
+they notice a dispatcher that was started anew, which gives out the numbers of tasks once more.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -22,7 +24,7 @@ _PATIENCE = 20.0  # seconds for a dispatcher that is still starting
 
 
 class NoDispatcherError(DataError):
-    """There is none, or none that answers."""
+    """There is none of ours, or none that answers."""
 
 
 def versions() -> str:
@@ -32,11 +34,11 @@ def versions() -> str:
 
 def publish(authority: str) -> None:
     """Tells a dispatcher its versions, so that `check` finds them."""
-    dataset = tf.data.Dataset.from_tensors({versions(): 0})
+    dataset = tf.data.Dataset.from_tensors({versions(): {secrets.token_hex(8): 0}})
     tf.data.experimental.service.register_dataset(f"grpc://{authority}", dataset, dataset_id=_NAME)
 
 
-def check(authority: str, name: str, *, patience: float | None = None) -> None:
+def check(authority: str, name: str, *, patience: float | None = None) -> str:
     """Checks that a dispatcher of these versions answers.
 
     Args:
@@ -44,29 +46,42 @@ def check(authority: str, name: str, *, patience: float | None = None) -> None:
         name: what the user calls the address, for the error.
         patience: seconds for a dispatcher that is still starting; _PATIENCE if None.
 
+    Returns:
+        What tells it from one that is started later at the same address.
+
     Raises:
-        NoDispatcherError: none answers.
-        DataError: it is something else, or of other versions.
+        NoDispatcherError: none answers, or what answers is something else.
+        DataError: it is of other versions.
     """
     deadline = time.monotonic() + (_PATIENCE if patience is None else patience)
-    where = f"{name}: grpc://{authority}"
-    while (refusal := _ask(authority, "GetVersion")[1]) is not None:
-        if time.monotonic() > deadline:
-            raise NoDispatcherError(f"{where}: no dispatcher of tf.data service: {refusal}")
+    while True:
+        try:
+            return _compare(authority, f"{name}: grpc://{authority}")
+        except NoDispatcherError:
+            if time.monotonic() > deadline:
+                raise
         time.sleep(0.5)
+
+
+def _compare(authority: str, where: str) -> str:
+    """As `check`, once."""
+    refusal = _ask(authority, "GetVersion")[1]
+    if refusal is not None:
+        raise NoDispatcherError(f"{where}: no dispatcher of tf.data service: {refusal}")
     try:
         published = tf.data.experimental.service.from_dataset_id(
             "parallel_epochs", f"grpc://{authority}", _NAME
         ).element_spec
-    except (tf.errors.NotFoundError, ValueError) as error:
-        raise DataError(
+    except (tf.errors.NotFoundError, ValueError) as error:  # perhaps not yet: it listens first
+        raise NoDispatcherError(
             f"{where}: expected a dispatcher that python -m tfforensics.dataservice started"
         ) from error
     except tf.errors.OpError as error:
         raise DataError(f"{where}: {first_line(error)}") from error
-    (theirs,) = published
+    ((theirs, start),) = published.items()
     if theirs != versions():
         raise DataError(f"{where}: expected {versions()}, as here, got {theirs}")
+    return next(iter(start))
 
 
 def state(authority: str) -> str:
@@ -80,8 +95,10 @@ def state(authority: str) -> str:
 
 def first_line(error: tf.errors.OpError) -> str:
     """What an error of TensorFlow says, without where in the graph it came to pass."""
-    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    return next((line for line in lines if "error(s) found" not in line), type(error).__name__)
+    message = error.message.replace("[Op:", "\n")
+    lines = [line.rpartition("}} ")[2].strip() for line in message.splitlines()]
+    told = (line for line in lines if line and "error(s) found" not in line)
+    return next(told, type(error).__name__)
 
 
 def _ask(authority: str, method: str) -> tuple[bytes | None, str | None]:

@@ -110,7 +110,10 @@ class InOrder(Generic[T]):
     def _receive(self) -> None:
         try:
             while self._room():
-                number, batch = next(self._arriving)
+                found = next(self._arriving, None)
+                if found is None:  # not passed on as StopIteration, which would end training well
+                    raise DataError("the workers say that there are no more batches")
+                number, batch = found
                 with self._changed:
                     if self._closed:
                         return
