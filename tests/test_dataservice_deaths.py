@@ -128,7 +128,7 @@ def test_training_ends_with_its_dispatcher_and_goes_on_exactly_with_the_next(
     cluster.add_worker()
     train = {"steps": 300, "validate_every": 150, "save_every": 10, "validate_levels": ["c0"]}
     served = config(records, data={"service": cluster.address}, train=train)
-    arguments = trainer(served, tmp_path / "served", silent=4)
+    arguments = trainer(served, tmp_path / "served", silent=10)
     local = trainer(config(records, train=train), tmp_path / "local")
     plain = subprocess.Popen(local, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
@@ -139,9 +139,9 @@ def test_training_ends_with_its_dispatcher_and_goes_on_exactly_with_the_next(
         killed = time.monotonic()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    assert time.monotonic() - killed < 40
+    assert time.monotonic() - killed < 50
     assert errors.splitlines()[-1].startswith(
-        f"train: data.service: {cluster.address}: no batch for 4 s: the dispatcher does not answer"
+        f"train: data.service: {cluster.address}: no batch for 10 s: the dispatcher does not answer"
     )
     assert "Traceback" not in errors, errors
 
@@ -159,10 +159,9 @@ def test_training_ends_with_its_dispatcher_and_goes_on_exactly_with_the_next(
 
 @pytest.mark.slow
 def test_a_worker_gives_no_training_the_batches_of_one_before(
-    records: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    records: Path, cluster: Cluster
 ) -> None:
     """A new dispatcher gives its first task the number of the old one's, which still runs."""
-    monkeypatch.setattr(client, "_SILENT", 3.0)
     where = {"service": cluster.address}
     worker = cluster.add_worker()
     before = client.Service(config(records, data=where, train={"seed": 1}))
@@ -171,7 +170,6 @@ def test_a_worker_gives_no_training_the_batches_of_one_before(
     cluster.start_anew()
     # At once, so that the worker has had no time to see it.
     after = client.Service(config(records, data=where, train={"seed": 2}))
-    monkeypatch.setattr(client, "_SILENT", 30.0)
     found = digests(after.training_batches(), 20)
     assert found == digests(pipeline.training_batches(config(records, train={"seed": 2})), 20)
     with pytest.raises(tf.errors.OpError):
@@ -192,7 +190,7 @@ def test_training_ends_the_same_with_a_service_that_dies_and_without(
 
     worker = cluster.add_worker()
     long = config(records, data=there, train={"steps": 10**6, "validate_every": 10**6})
-    arguments = trainer(long, tmp_path / "long", silent=3)
+    arguments = trainer(long, tmp_path / "long", silent=10)
     with subprocess.Popen(
         arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -202,7 +200,7 @@ def test_training_ends_the_same_with_a_service_that_dies_and_without(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     last = errors.splitlines()[-1]
-    assert last.startswith(f"train: data.service: {cluster.address}: no batch for 3 s: it has 1 w")
+    assert last.startswith(f"train: data.service: {cluster.address}: no batch for 10 s: it has 1 w")
     assert "Traceback" not in errors, errors
 
     cluster.add_worker()
