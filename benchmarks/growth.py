@@ -179,7 +179,7 @@ def table(cases: list[Case]) -> str:
 
 
 def draw_picture(cases: list[Case], path: Path) -> None:
-    """Time and memory over count, both axes logarithmic."""
+    """Time over count, so that a straight line is seen as one, and memory over its logarithm."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -193,12 +193,13 @@ def draw_picture(cases: list[Case], path: Path) -> None:
         counts = [c.count for c in mine]
         base = mine[0].seconds
         time, memory = grid[0][column], grid[1][column]
-        time.loglog(counts, [c.seconds for c in mine], "o-", label="measured")
+        time.plot(counts, [c.seconds for c in mine], "o", label="measured")
         each = (mine[-1].seconds - base) / (counts[-1] - counts[0])
-        fine = np.geomspace(counts[0], counts[-1], 60)
-        time.loglog(
-            fine, base + each * (fine - counts[0]), ":", label=f"start + {1e3 * each:.2f} ms each"
-        )
+        ends = np.array([counts[0], counts[-1]])
+        line = f"{base:.1f} s + {1e3 * each:.2f} ms each"
+        time.plot(ends, base + each * (ends - counts[0]), ":", label=line)
+        time.set_ylim(0)
+        time.locator_params(axis="x", nbins=5)
         time.set_title(f"{name}: processor time")
         time.set_ylabel("s")
         time.legend()
