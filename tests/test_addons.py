@@ -20,6 +20,8 @@ from tfforensics.command import UsageError
 from tfforensics.optimizers import build_optimizer
 from tfforensics.stopping import Stopped
 
+pytestmark = pytest.mark.io
+
 needs_addons = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="tensorflow-addons has no wheels for this Python"
 )

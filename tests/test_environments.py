@@ -81,6 +81,7 @@ def run(name: str, *program: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.io
 @needs_both
 @pytest.mark.parametrize("home", ENVIRONMENTS)
 def test_trained_in_one_and_served_from_both(home: str, write_records: Any, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from PIL import Image
 from tfforensics import jpeg
 from tfforensics.command import UsageError
 
+pytestmark = pytest.mark.io
+
 COMPRESSED = ("c23", "c40", "c85", "c90", "c95")
 
 

@@ -6,6 +6,7 @@ What needs tensorflow-io runs in the environment of the extra io alone (`make te
 # ruff: noqa: F811
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +120,7 @@ def upload(folder: Path, place: Remote) -> None:
 
 
 @needs_io
+@pytest.mark.io
 def test_objects(bucket: Remote, client: Any, tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     (bucket / "a/b/c.bin").write_bytes(content)
@@ -139,6 +142,7 @@ def test_objects(bucket: Remote, client: Any, tmp_path: Path) -> None:
 
 
 @needs_io
+@pytest.mark.io
 def test_a_process_ends_with_its_own_status_and_says_nothing(bucket: Remote) -> None:
     program = f"""
 import sys, tfforensics
@@ -153,6 +157,7 @@ sys.exit(7)
 
 
 @needs_io
+@pytest.mark.io
 def test_records_are_copied_once_and_checked(
     bucket: Remote, client: Any, write_records: Any
 ) -> None:
@@ -180,6 +185,7 @@ def test_records_are_copied_once_and_checked(
 
 
 @needs_io
+@pytest.mark.io
 def test_written_killed_and_written_again_they_are_those_on_disk(
     media: Path,
     bucket: Remote,
@@ -220,7 +226,52 @@ def test_written_killed_and_written_again_they_are_those_on_disk(
     assert hashes(staging.local(place)) == hashes(tmp_path / "disk")
 
 
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers as Amazon's store answers a request that nobody signed."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        said = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(200 if "Authorization" in self.headers else 403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(said)
+
+    do_HEAD = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @needs_io
+@pytest.mark.io
+def test_missing_credentials_are_told_before_the_work(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as store:
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{store.server_port}")
+        place: Any = "s3://bucket/faces"
+        done = run(command_line(media, place, "--workers", "1"))
+        store.shutdown()
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+    assert done.stderr.splitlines()[-1].startswith(
+        "python -m tfforensics.records: --out: expected a folder that these credentials may write, "
+        "got s3://bucket/faces/.probe/empty: AccessDenied"
+    )
+
+
+@needs_io
+@pytest.mark.io
 def test_a_bucket_that_vanishes_half_way_is_named(
     media: Path,
     bucket: Remote,
@@ -234,7 +285,7 @@ def test_a_bucket_that_vanishes_half_way_is_named(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not objects(client, bucket):
+    while not any(".parts/" in key for key in objects(client, bucket)):
         assert process.poll() is None
         time.sleep(0.1)
     name = str(bucket).split("/")[2]

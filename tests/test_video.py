@@ -18,6 +18,8 @@ from videos import grey_steps, turn, write_video
 from tfforensics.media import Limits, MediaError
 from tfforensics.video import evenly_spaced, open_video, sample_frames
 
+pytestmark = pytest.mark.io
+
 FASTSTART = {"movflags": "faststart"}
 
 

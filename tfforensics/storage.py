@@ -94,6 +94,11 @@ class Remote:
             file.flush()
             self.put(Path(file.name))
 
+    def probe(self) -> None:
+        """Writes a little below this folder and removes it, before work begins whose end it is."""
+        (self / ".probe/empty").write_bytes(b"")
+        (self / ".probe").remove()
+
     def remove(self) -> None:
         """Removes a folder with all that is in it, where there is one."""
         with _told(self.address):
