@@ -28,7 +28,9 @@ from tfforensics.checkpoint import CheckpointStore
 from tfforensics.ema import AveragedWeights
 from tfforensics.models.detector import Detector
 from tfforensics.models.dropout import Dropout
+from tfforensics.models.normalisation import BatchNormalization
 from tfforensics.optimizers import Schedule, build_optimizer
+from tfforensics.replicas import Replicas
 from tfforensics.resume import ResumableFit
 
 STEPS = 32
@@ -38,16 +40,26 @@ BATCH = 8
 OVERFLOW = 13  # the step (0-based) whose gradients overflow in float16
 
 
-def build_model(optimizer: str, precision: str, **compile_options: Any) -> Detector:
+def build_model(
+    optimizer: str,
+    precision: str,
+    strategy: tf.distribute.Strategy | None = None,
+    **compile_options: Any,
+) -> Detector:
     """A detector with batch statistics, dropout and a schedule, compiled."""
     keras.backend.clear_session()  # the same layer names in every process, and model of one
     keras.utils.set_random_seed(7)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        return _compiled(optimizer, precision, compile_options)
+
+
+def _compiled(optimizer: str, precision: str, compile_options: dict[str, Any]) -> Detector:
     half = keras.mixed_precision.Policy(precision)
     images = keras.Input((6, 6, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 16)(images)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(8, activation="elu", dtype=half)(x)
-    normalized = keras.layers.BatchNormalization(dtype=half)(x)
+    normalized = BatchNormalization(dtype=half)(x)
     # Beside the normalized features the raw ones, so that a bright batch has large gradients.
     x = Dropout(0.3, seed=3, dtype=half)(keras.layers.Concatenate()([x, normalized]))
     x = keras.layers.Dense(1, dtype=half)(x)
@@ -61,7 +73,7 @@ def build_model(optimizer: str, precision: str, **compile_options: Any) -> Detec
     return detector
 
 
-def batches(first: int) -> tf.data.Dataset:
+def batches(first: int, pieces: int = 1) -> tf.data.Dataset:
     """Batches that are a function of the step alone; that of step OVERFLOW is much brighter."""
 
     def batch(step: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -72,7 +84,8 @@ def batches(first: int) -> tf.data.Dataset:
         images = tf.cast(noise + 3 * labels[:, None, None, None], tf.uint8)
         return {"image": images, "seed": tf.zeros((BATCH, 2), tf.int32)}, labels
 
-    return tf.data.Dataset.range(first, 10**9).map(batch)
+    whole = tf.data.Dataset.range(first, 10**9).map(batch)
+    return whole if pieces == 1 else whole.unbatch().batch(BATCH // pieces, drop_remainder=True)
 
 
 class SmallRun:
@@ -86,22 +99,34 @@ class SmallRun:
         precision: str = "float32",
         steps_per_execution: int = 1,
         eager: bool = False,
+        replicas: Replicas | None = None,
         **options: Any,
     ) -> None:
         how = {"run_eagerly": True} if eager else {"steps_per_execution": steps_per_execution}
-        self.model = build_model(optimizer, precision, **how)
+        self.replicas = Replicas() if replicas is None else replicas
+        strategy = self.replicas.strategy
+        self.model = build_model(optimizer, precision, strategy, **how)
         self.averages = AveragedWeights(self.model, 0.9)
         self.store = CheckpointStore(workdir / "checkpoints")
         settings = {"steps": STEPS, "validate_every": EPOCH, "save_every": SAVE_EVERY} | options
-        self.run = ResumableFit(
-            self.model, self.store, monitor="val_auc", more={"averages": self.averages}, **settings
-        )
+        with strategy.scope():
+            self.run = ResumableFit(
+                self.model,
+                self.store,
+                monitor="val_auc",
+                more={"averages": self.averages},
+                **settings,
+            )
         self.run.restore()
+
+    def batches(self, first: int) -> tf.data.Dataset:
+        pieces = self.replicas.share.pieces
+        return self.replicas.distribute(lambda: batches(first, pieces))
 
     def validate(self, watch: keras.callbacks.Callback) -> dict[str, float]:
         with self.averages.applied():
             scores = self.model.evaluate(
-                batches(10**6).take(4), callbacks=[watch], return_dict=True, verbose=0
+                self.batches(10**6), steps=4, callbacks=[watch], return_dict=True, verbose=0
             )
         return {f"val_{name}": score for name, score in scores.items()}
 
@@ -112,7 +137,7 @@ class SmallRun:
         **more: Any,
     ) -> list[dict[str, float]]:
         return self.run.fit(
-            batches,
+            self.batches,
             validate or self.validate,
             callbacks=[self.averages.callback(), *callbacks],
             **more,

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from conftest import WriteRecords
 
-from tfforensics import configfile, example, jpeg, manifest, pipeline
+from tfforensics import configfile, example, jpeg, manifest, pipeline, source
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
 
@@ -73,6 +73,27 @@ def test_the_first_200_batches_are_the_same_twice_and_from_any_step(records: Pat
     assert len(set(first)) == 200
     other = config(records, train={"seed": 1})
     assert not set(digests(pipeline.training_batches(other), 20)) & set(first)
+
+
+@pytest.mark.parametrize("made", ["here", "by a service"])
+def test_shares_of_a_batch_are_the_batch(records: Path, made: str) -> None:
+    """Two processes of two devices each make of every step what one device makes of it."""
+    eights = config(records, data={"batch": 8})
+
+    def first_faces(share: pipeline.Share) -> list[Any]:
+        if made == "here":
+            batches = pipeline.training_batches(eights, 3, share)
+        else:  # whose batches come whole
+            batches = source._shared(pipeline.training_batches(eights, 3), share, 8)
+        return [[t.numpy() for t in tf.nest.flatten(batch)] for batch in batches.take(6)]
+
+    whole = first_faces(pipeline.WHOLE)
+    shares = [first_faces(pipeline.Share(part, parts=2, pieces=2)) for part in (0, 1)]
+    for step in range(3):
+        pieces = [share[2 * step + piece] for share in shares for piece in (0, 1)]
+        assert [len(piece[0]) for piece in pieces] == [2, 2, 2, 2]
+        for found, expected in zip(zip(*pieces, strict=True), whole[step], strict=True):
+            np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 def test_classes_and_manipulations_are_balanced_exactly(records: Path) -> None:

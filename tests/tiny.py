@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tf_keras as keras
 
+from tfforensics.models.normalisation import BatchNormalization
+
 
 def tiny_backbone(size: int = 32, width: int = 8, activation: str = "relu") -> keras.Model:
     """Maps images (B, size, size, 3) in 0..255 to taps b2, b5 and final, each half the one before.
@@ -17,7 +19,7 @@ def tiny_backbone(size: int = 32, width: int = 8, activation: str = "relu") -> k
         x = keras.layers.Conv2D(
             width, 3, strides=2, padding="same", use_bias=False, name=f"{tap}_conv"
         )(x)
-        x = keras.layers.BatchNormalization(name=f"{tap}_bn")(x)
+        x = BatchNormalization(name=f"{tap}_bn")(x)
         x = keras.layers.Activation(activation, name=f"{tap}_activation")(x)
         taps[tap] = x
     return keras.Model(images, taps, name="tiny")

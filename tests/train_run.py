@@ -3,8 +3,9 @@
     python train_run.py CONFIG WORKDIR [--kill-at-step N | --kill-at-sync N]
 
 Trains like `python -m tfforensics.train` without the evaluation at the end, notes in
-WORKDIR/seen.txt which examples each finished step was given, and prints the digest of all that
-an exact resume must reproduce: weights, optimizer, metrics, history.
+WORKDIR/seen.txt (of several workers: seen-N.txt) which examples each finished step was given, and
+prints the history, a norm, and the digest of all that an exact resume must reproduce: weights,
+optimizer, metrics, history.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import itertools
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
-from tfforensics import command, configfile, pipeline, train
+from tfforensics import cluster, command, configfile, pipeline, train
 from tfforensics.run import Run
 
 
@@ -37,10 +39,12 @@ def main() -> None:
     options.workdir.mkdir(exist_ok=True)
     run = Run(options.workdir)
     run.save_config(config)
-    seen = (options.workdir / "seen.txt").open("a", buffering=1)
     batches = pipeline.training_batches
 
-    def noted(settings: Any, start: int = 0) -> tf.data.Dataset:
+    def noted(settings: Any, start: int = 0, share: Any = pipeline.WHOLE) -> tf.data.Dataset:
+        name = "seen.txt" if share == pipeline.WHOLE else f"seen-{share.part}.txt"
+        seen = (options.workdir / name).open("a", buffering=1)
+
         def note(step: int, seeds: Any) -> None:
             seen.write(f"{step} {hashlib.sha256(seeds.tobytes()).hexdigest()[:16]}\n")
 
@@ -50,11 +54,13 @@ def main() -> None:
                 return tf.nest.map_structure(tf.identity, batch)
 
         steps = tf.data.Dataset.counter(start)
-        return tf.data.Dataset.zip((steps, batches(settings, start))).map(pass_on)
+        return tf.data.Dataset.zip((steps, batches(settings, start, share))).map(pass_on)
 
     pipeline.training_batches = noted
 
     from tfforensics import checkpoint, resume
+    from tfforensics.peers import AGAIN, PeerLostError
+    from tfforensics.replicas import join
 
     sync, synced = checkpoint.sync, itertools.count(1)
 
@@ -83,6 +89,11 @@ def main() -> None:
             parts.append(json.dumps(self.progress.history).encode())
             return hashlib.sha256(b"".join(parts)).hexdigest()
 
+        def slots(self) -> float:
+            """The norm of all that the optimizer adds up (of SGD: of the moves)."""
+            variables = [v for v in self._model.optimizer.variables if v.dtype.is_floating]
+            return float(tf.linalg.global_norm([v.numpy() for v in variables]))
+
     made: list[Killed] = []
 
     def make(*given: Any, **named: Any) -> Killed:
@@ -91,8 +102,15 @@ def main() -> None:
 
     resume.ResumableFit = make  # type: ignore[assignment, misc]
     keras.backend.clear_session()
-    train._fit(config, run)
-    print("digest", made[-1].digest())
+    try:
+        with join(config, cluster.from_environment()) as replicas:
+            history = train._fit(config, run, replicas)
+            digest, slots = made[-1].digest(), made[-1].slots()
+    except PeerLostError as lost:
+        print(lost, file=sys.stderr, flush=True)
+        os._exit(AGAIN)
+    print(json.dumps({"history": history, "slots": slots}))
+    print("digest", digest)
 
 
 if __name__ == "__main__":

@@ -114,8 +114,33 @@ def selected(records: Manifest, manipulations: tuple[str, ...]) -> tuple[str, ..
     return manipulations or records.manipulations
 
 
-def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
+@dataclass(frozen=True)
+class Share:
+    """What one process takes of each batch, of which several make one step together.
+
+    Attributes:
+        part: its number.
+        parts: equal ones, of consecutive faces, that a batch has.
+        pieces: equal ones, one after the other, that the part comes in, for that many devices.
+    """
+
+    part: int = 0
+    parts: int = 1
+    pieces: int = 1
+
+    def of(self, batch: int) -> int:
+        """The faces of the part."""
+        return batch // self.parts
+
+
+WHOLE = Share()
+
+
+def training_batches(config: Config, start: int = 0, share: Share = WHOLE) -> tf.data.Dataset:
     """Endless training batches from step `start` on.
+
+    Args:
+        share: of each batch; its number of faces divides the batch.
 
     Returns:
         A dataset of (x, y): x["image"] uint8 (B, S, S, 3) RGB; x["seed"] int32 (B, 2), each
@@ -124,8 +149,8 @@ def training_batches(config: Config, start: int = 0) -> tf.data.Dataset:
     Raises:
         UsageError, DataError: as `pools`.
     """
-    numbered = numbered_batches(config, numbers(start))
-    return numbered.map(lambda number, x, y: (x, y)).prefetch(_AHEAD)
+    numbered = numbered_batches(config, numbers(start), share)
+    return numbered.map(lambda number, x, y: (x, y)).prefetch(_AHEAD * share.pieces)
 
 
 def numbers(start: int = 0) -> tf.data.Dataset:
@@ -134,11 +159,12 @@ def numbers(start: int = 0) -> tf.data.Dataset:
 
 
 def numbered_batches(
-    config: Config, numbers: tf.data.Dataset, *, calls: int | None = None
+    config: Config, numbers: tf.data.Dataset, share: Share = WHOLE, *, calls: int | None = None
 ) -> tf.data.Dataset:
     """The training batches of these numbers (int64 scalars), each a function of its own alone.
 
     Args:
+        share: as of `training_batches`; each piece comes with its batch's number.
         calls: faces made at a time; None: as many as keep this machine busy.
 
     Returns:
@@ -156,6 +182,7 @@ def numbered_batches(
     side = manifest.load(folder).settings.size
     degrade = degradation.degrader(config.degrade)
     augment = augmentation.augmenter(config.augment)
+    faces_in_share = share.of(data.batch)
 
     def face(
         record: tf.Tensor, seed: tf.Tensor, blended: tf.Tensor
@@ -175,9 +202,9 @@ def numbered_batches(
 
     def places_of(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # A batch at a time: the formula's price is that of its ops, not of its faces.
-        positions = number * data.batch + tf.range(data.batch, dtype=tf.int64)
-        path, offset, drawn = place(positions)
-        return path, offset, (tf.fill((data.batch,), number), *drawn)
+        first = number * data.batch + share.part * faces_in_share
+        path, offset, drawn = place(first + tf.range(faces_in_share, dtype=tf.int64))
+        return path, offset, (tf.fill((faces_in_share,), number), *drawn)
 
     places = numbers.map(places_of).unbatch()
     # Under op determinism a function with any other stateful op than these sources in it takes
@@ -190,7 +217,7 @@ def numbered_batches(
         # More than cores, so that none rests while a face waits for its turn to be handed on.
         num_parallel_calls=2 * command.cores() if calls is None else calls,
     )
-    batches = faces.batch(data.batch, drop_remainder=True)
+    batches = faces.batch(faces_in_share // share.pieces, drop_remainder=True)
     return batches.map(lambda number, x, y: (number[0], x, y))
 
 

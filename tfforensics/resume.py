@@ -27,6 +27,7 @@ import tf_keras as keras
 from tfforensics.checkpoint import CheckpointStore
 from tfforensics.command import DataError, UsageError
 from tfforensics.optimizers import create_variables
+from tfforensics.replicas import Replicas
 from tfforensics.stopping import Stopped, StopRequests
 
 Batches: TypeAlias = Callable[[int], tf.data.Dataset]
@@ -70,6 +71,7 @@ class ResumableFit:
         patience: epochs without a better score after which training ends; None for never.
         max_hours: time after which training saves and ends, counted from `fit`; None for never.
         more: what else has variables that training goes by, by name (averaged weights).
+        replicas: that train; of several workers the chief alone saves, and all stop together.
 
     Attributes:
         progress: how far the run is; `step` moves on before the caller's callbacks are called.
@@ -87,6 +89,7 @@ class ResumableFit:
         patience: int | None = None,
         max_hours: float | None = None,
         more: Mapping[str, Any] | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         self.progress = Progress()
         self._model = model
@@ -97,6 +100,7 @@ class ResumableFit:
         self._save_every = save_every
         self._patience = patience
         self._stop = StopRequests(max_hours)
+        self._replicas = Replicas() if replicas is None else replicas
         create_variables(model.optimizer, model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, metrics=list(model.metrics), **(more or {})
@@ -140,7 +144,7 @@ class ResumableFit:
             batches: from a step to the dataset whose first batch is that step's.
             validate: returns the scores of the model as it is, `monitor` among them. It hands
                 the callback that it is given to `predict` or `evaluate`, so that a signal is
-                heeded there, too.
+                heeded there, too. Of several workers the chief alone calls it.
             callbacks: called after `progress.step` has moved on and before a checkpoint is
                 written. A run calls their `on_train_begin` up to three times.
             before_save: called before each checkpoint, to flush what must not stay behind it.
@@ -151,7 +155,8 @@ class ResumableFit:
             CheckpointError: the disk is full; the checkpoints there stay as they are.
             DataError: `monitor` is not finite.
         """
-        self._store.remove_leftovers()
+        if self._replicas.chief:
+            self._store.remove_leftovers()
 
         def end_epoch(epoch: int = 0, logs: Any = None) -> None:
             del epoch, logs
@@ -216,7 +221,7 @@ class ResumableFit:
             self.progress.pending = {name: float(value) for name, value in logs.items()}
             return  # the end of the epoch heeds and saves
         try:
-            self._stop.heed()
+            self._replicas.stop_if_any(self._stop.asked())
         except Stopped:
             self._save(before_save)
             raise
@@ -227,11 +232,10 @@ class ResumableFit:
         progress = self.progress
         assert progress.pending is not None
         heed = lambda batch, logs: self._stop.heed()  # noqa: E731
+        watch = keras.callbacks.LambdaCallback(on_test_batch_end=heed, on_predict_batch_end=heed)
         try:
-            self._stop.heed()
-            scores = validate(
-                keras.callbacks.LambdaCallback(on_test_batch_end=heed, on_predict_batch_end=heed)
-            )
+            self._replicas.stop_if_any(self._stop.asked())
+            scores = self._replicas.from_chief(lambda: dict(validate(watch)))
         except Stopped:
             self._save(before_save)
             raise
@@ -270,10 +274,11 @@ class ResumableFit:
         for variable in self._model.variables:
             if variable.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(variable)):
                 raise self._diverged(f"{variable.name} is not finite")
-        before_save()
-        self._store.save(
-            self._checkpoint, asdict(self.progress), step=self.progress.step, best=best
-        )
+        if self._replicas.chief:
+            before_save()
+            self._store.save(
+                self._checkpoint, asdict(self.progress), step=self.progress.step, best=best
+            )
         self._saved = copy.deepcopy(self.progress)
 
     def _diverged(self, what: str) -> DivergedError:

@@ -63,12 +63,19 @@ class StopRequests:
             signal.signal(number, handler)
         self._before.clear()
 
-    def heed(self) -> None:
-        """Raises Stopped where a signal has come or the time is up."""
+    def asked(self) -> Stopped | None:
+        """What to raise, where a signal has come or the time is up."""
         if self._signal is not None:
-            raise Stopped(f"stopped by {self._signal.name}", 128 + self._signal)
+            return Stopped(f"stopped by {self._signal.name}", 128 + self._signal)
         if time.monotonic() >= self._deadline:
-            raise Stopped(f"stopped after {self._max_hours:g} hours, as asked", 0)
+            return Stopped(f"stopped after {self._max_hours:g} hours, as asked", 0)
+        return None
+
+    def heed(self) -> None:
+        """Raises that."""
+        asked = self.asked()
+        if asked is not None:
+            raise asked
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -5,10 +5,12 @@ python -m tfforensics.train [--config FILE] [--SECTION.KEY VALUE ...] [--workdir
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tfforensics import command, configfile, lock, manifest, shipped, storage
+from tfforensics import cluster, command, configfile, lock, manifest, shipped, storage
 from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
 from tfforensics.storage import Remote
 
 if TYPE_CHECKING:
+    from tfforensics.ema import AveragedWeights
+    from tfforensics.models.detector import Detector
+    from tfforensics.replicas import Replicas
+    from tfforensics.resume import Batches, ResumableFit
     from tfforensics.tensorboard import Board
 
 _log = logging.getLogger("tfforensics.train")  # as a program, __name__ is "__main__"
@@ -37,36 +43,49 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
         override: go on with a changed configuration.
 
     Returns:
-        What `metrics.json` then holds: the history and the final figures.
+        What `metrics.json` then holds: the history and the final figures (the history alone on
+        a worker that is not the chief).
 
     Raises:
         UsageError: impossible settings, or the workdir holds another run.
+        PeerLostError: another worker of TF_CONFIG is gone.
         DataError: records that cannot be used; the training diverged; the disk is full.
         Stopped: by a signal or the time budget, after a checkpoint.
     """
-    from tfforensics.evaluate import evaluate
-    from tfforensics.export import export
+    from tfforensics.replicas import join
 
     _check_machine(config)
-    _build_demo(config)
+    workers = cluster.from_environment()
+    if workers is None or workers.chief:
+        _build_demo(config)
     run = Run(workdir)
-    with lock.hold(workdir):
-        _take_up(run, config, override)
+    with join(config, workers) as replicas, contextlib.ExitStack() as held:
+        if replicas.chief:
+            held.enter_context(lock.hold(workdir))
+        _take_up(run, config, override, replicas)
         if config.model.detector == "multi_attention" and config.attention.backbone_steps:
             first, first_run = _backbone_phase(config, run)
-            _take_up(first_run, first, override)
-            _fit(first, first_run)
-            history = _fit(config, run, initial=first_run)
+            _take_up(first_run, first, override, replicas)
+            _fit(first, first_run, replicas)
+            history = _fit(config, run, replicas, initial=first_run)
         else:
             initial = config.model.initial
             start = None if initial is None else Run(shipped.resolve(Path(initial)))
-            history = _fit(config, run, initial=start)
-        final = evaluate(run)
-        metrics = {"history": history, "test": final}
-        if config.evaluation.export and not _is_written(run.metrics_file, metrics):
-            made = export(run.folder, run.export)
-            _log.info("%s: a SavedModel for TF Serving", made.folder)
-        manifest.write_json(run.metrics_file, metrics)  # last: where it stands, all is done
+            history = _fit(config, run, replicas, initial=start)
+        return _finish(config, run, history) if replicas.chief else {"history": history}
+
+
+def _finish(config: Config, run: Run, history: list[dict[str, float]]) -> dict[str, Any]:
+    """Evaluates and exports a run that is trained."""
+    from tfforensics.evaluate import evaluate
+    from tfforensics.export import export
+
+    final = evaluate(run)
+    metrics = {"history": history, "test": final}
+    if config.evaluation.export and not _is_written(run.metrics_file, metrics):
+        made = export(run.folder, run.export)
+        _log.info("%s: a SavedModel for TF Serving", made.folder)
+    manifest.write_json(run.metrics_file, metrics)  # last: where it stands, all is done
     return metrics
 
 
@@ -97,7 +116,9 @@ def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
     return plain, Run(run.folder / "backbone")
 
 
-def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str, float]]:
+def _fit(
+    config: Config, run: Run, replicas: Replicas, initial: Run | None = None
+) -> list[dict[str, float]]:
     """Trains to the last step of `config`; a run that begins takes the weights of `initial`."""
     import tensorflow as tf
     import tf_keras as keras
@@ -106,14 +127,12 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     from tfforensics.ema import AveragedWeights
     from tfforensics.models import build_detector, start_from
     from tfforensics.optimizers import from_config, resolve_precision
-    from tfforensics.progress import InputWait, ProgressLine
     from tfforensics.resume import ResumableFit
     from tfforensics.source import Source
-    from tfforensics.tensorboard import Board
-    from tfforensics.validation import MONITOR, Validation
+    from tfforensics.validation import MONITOR
 
     settings = config.train
-    source = Source(config)
+    source = Source(config, replicas.share)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -121,55 +140,96 @@ def _fit(config: Config, run: Run, initial: Run | None = None) -> list[dict[str,
     keras.mixed_precision.set_global_policy(precision)
 
     store = CheckpointStore(run.checkpoints, keep=settings.keep)
-    detector = build_detector(config)
+    with replicas.strategy.scope():
+        detector = build_detector(config)
     if initial is not None and not store.steps():
         # Before anything copies the weights, as averages and Lookahead do.
         start_from(initial.load_network(), detector.network)
-    detector.compile(
-        from_config(config, precision),
-        jit_compile=settings.jit_compile,
-        steps_per_execution=settings.steps_per_execution,
-    )
-    momentum = config.optimizer.ema
-    averages = None if momentum is None else AveragedWeights(detector, momentum)
-    fit = ResumableFit(
-        detector,
-        store,
-        steps=settings.steps,
-        validate_every=settings.validate_every,
-        monitor=MONITOR,
-        save_every=settings.save_every,
-        patience=settings.patience,
-        max_hours=settings.max_hours,
-        more={} if averages is None else {"averages": averages},
-    )
+    with replicas.strategy.scope():
+        detector.compile(
+            from_config(config, precision),
+            jit_compile=settings.jit_compile,
+            steps_per_execution=settings.steps_per_execution,
+        )
+    ema = config.optimizer.ema
+    averages = None if ema is None else AveragedWeights(detector, ema)
+    with replicas.strategy.scope():
+        fit = ResumableFit(
+            detector,
+            store,
+            steps=settings.steps,
+            validate_every=settings.validate_every,
+            monitor=MONITOR,
+            save_every=settings.save_every,
+            patience=settings.patience,
+            max_hours=settings.max_hours,
+            more={} if averages is None else {"averages": averages},
+            replicas=replicas,
+        )
     progress = fit.restore()
-    if progress.step:
+    replicas.agree("--workdir: the last checkpoint's step", progress.step)
+    if progress.step and replicas.chief:
         _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
 
-    wait = None if settings.deterministic else InputWait()
-    board = Board(run.tensorboard, progress, batch=config.data.batch, wait=wait)
-    line = ProgressLine(progress, steps=settings.steps, batch=config.data.batch, wait=wait)
-    callbacks = [] if averages is None else [averages.callback()]
-    if not progress.step:
-        _describe(config, board)
-
     def batches(step: int) -> tf.data.Dataset:
-        dataset = source.batches(step)
-        return dataset if wait is None else wait.watch(dataset)
+        return replicas.distribute(lambda: source.batches(step))
 
     try:
-        return fit.fit(
-            batches,
-            Validation(detector.network, config, averages, board),
-            callbacks=[*callbacks, board, line],
-            before_save=board.flush,
-        )
+        if replicas.chief:
+            history = _fit_and_show(
+                fit,
+                config,
+                run,
+                detector=detector,
+                batches=batches,
+                averages=averages,
+                clock=replicas.count == 1 and not settings.deterministic,
+            )
+        else:
+            callbacks = [] if averages is None else [averages.callback()]
+            history = fit.fit(batches, lambda watch: {}, callbacks=callbacks)
     except tf.errors.OpError as error:
         reason = source.explained(error)
         if reason is None:
             raise
         raise reason from error
+    replicas.wait()  # for the last checkpoint
+    return history
+
+
+def _fit_and_show(
+    fit: ResumableFit,
+    config: Config,
+    run: Run,
+    *,
+    detector: Detector,
+    batches: Batches,
+    averages: AveragedWeights | None,
+    clock: bool,
+) -> list[dict[str, float]]:
+    """Trains with all that a run writes and says beside its checkpoints.
+
+    Args:
+        clock: whether to time the wait for batches, which belong to this process then.
+    """
+    from tfforensics.progress import InputWait, ProgressLine
+    from tfforensics.tensorboard import Board
+    from tfforensics.validation import Validation
+
+    progress, size, steps = fit.progress, config.data.batch, config.train.steps
+    wait = InputWait() if clock else None
+    board = Board(run.tensorboard, progress, batch=size, wait=wait)
+    line = ProgressLine(progress, steps=steps, batch=size, wait=wait)
+    callbacks = [] if averages is None else [averages.callback()]
+    if not progress.step:
+        _describe(config, board)
+    try:
+        return fit.fit(
+            batches if wait is None else lambda step: wait.watch(batches(step)),
+            Validation(detector.network, config, averages, board),
+            callbacks=[*callbacks, board, line],
+            before_save=board.flush,
+        )
     finally:
         line.close()
         board.close()
@@ -226,16 +286,20 @@ def _build_demo(config: Config) -> None:
     print(summary(done, records), file=sys.stderr)
 
 
-def _take_up(run: Run, config: Config, override: bool) -> None:
+def _take_up(run: Run, config: Config, override: bool, replicas: Replicas) -> None:
     """Writes config.yaml, or checks that the one there is of the same experiment."""
-    if run.config_file.is_file():
-        changed = configfile.differences(_made_as(run.config(), config), config)
-        if changed and not override:
-            raise UsageError(
-                f"--workdir: {run.folder} holds a run with other settings "
-                f"({'; '.join(changed)}); name another folder, or pass --override-resume"
-            )
-    run.save_config(config)
+    if replicas.chief:
+        if run.config_file.is_file():
+            changed = configfile.differences(_made_as(run.config(), config), config)
+            if changed and not override:
+                raise UsageError(
+                    f"--workdir: {run.folder} holds a run with other settings "
+                    f"({'; '.join(changed)}); name another folder, or pass --override-resume"
+                )
+        run.save_config(config)
+    replicas.wait()
+    if not run.config_file.is_file():
+        raise UsageError(f"--workdir: expected a folder that all workers see, got {run.folder}")
 
 
 def _made_as(config: Config, other: Config) -> Config:
@@ -290,16 +354,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("tfforensics").setLevel(logging.INFO)
     command.start_tensorflow()
     from tfforensics.evaluate import report
+    from tfforensics.peers import AGAIN, PeerLostError
     from tfforensics.stopping import Stopped
 
-    if options.fresh:
+    workers = cluster.from_environment()
+    if options.fresh and (workers is None or workers.chief):
         _set_aside(workdir)
     try:
         metrics = train(config, workdir, override=options.override_resume)
     except Stopped as stopped:
         print(f"{stopped}; run the same command to go on", file=sys.stderr)
         return stopped.exit_status
-    print(report(metrics["test"]))
+    except PeerLostError as lost:
+        print(f"{lost}; run the same command again", file=sys.stderr, flush=True)
+        os._exit(AGAIN)  # TensorFlow would wait for the lost one
+    if "test" in metrics:
+        print(report(metrics["test"]))
     return 0
 
 

@@ -17,6 +17,7 @@ import tf_keras as keras
 from tfforensics.command import UsageError
 from tfforensics.models import resample
 from tfforensics.models.dropout import Dropout
+from tfforensics.models.normalisation import BatchNormalization
 
 # PyTorch's batch normalisation, with which the method was published.
 NORM = {"momentum": 0.9, "epsilon": 1e-5}
@@ -56,11 +57,9 @@ class AttentionMaps(keras.layers.Layer):
             )
         self.mask = border_mask(height, width)
         self.extract = keras.layers.Conv2D(channels, 3, padding="same", name="extract")
-        self.extract_norm = keras.layers.BatchNormalization(name="extract_bn", **NORM)
+        self.extract_norm = BatchNormalization(name="extract_bn", **NORM)
         self.project = keras.layers.Conv2D(self.maps, 1, use_bias=False, name="project")
-        self.project_norm = keras.layers.BatchNormalization(
-            name="project_bn", dtype="float32", **NORM
-        )
+        self.project_norm = BatchNormalization(name="project_bn", dtype="float32", **NORM)
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:

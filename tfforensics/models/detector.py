@@ -15,6 +15,22 @@ Outputs: TypeAlias = Mapping[str, tf.Tensor]
 LOSSES = ("cross_entropy", "focal")
 
 
+class _Alike:
+    """A metric that is told the same on every replica: the first one's figures stand for all."""
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
+        kwargs["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        return super().add_weight(*args, **kwargs)  # type: ignore[misc]
+
+
+class _Mean(_Alike, keras.metrics.Mean):
+    pass
+
+
+class _AUC(_Alike, keras.metrics.AUC):
+    pass
+
+
 class Detector(keras.Model):
     """Wraps a network from images to logits with the loss that it learns from.
 
@@ -24,6 +40,9 @@ class Detector(keras.Model):
 
     `step`, a weight, counts training steps, also those whose update a loss-scale optimizer drops.
     What changes in the course of training depends on it alone.
+
+    Under `tf.distribute` every replica's weights and metrics are the same after each step, and all
+    figures are those of the whole batch, so that one replica's can be saved for all.
 
     Args:
         network: a model from images (B, S, S, 3) to a dict with `logit`, float32 (B,).
@@ -74,11 +93,10 @@ class Detector(keras.Model):
             trainable=False,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._total = keras.metrics.Mean(name="loss")
-        self._parts = {
-            part: keras.metrics.Mean(name=f"loss/{part}") for part in (loss, *self._loss_weights)
-        }
-        self._auc = keras.metrics.AUC(name="auc")
+        self._total = _Mean(name="loss")
+        self._parts = {part: _Mean(name=f"loss/{part}") for part in (loss, *self._loss_weights)}
+        self._auc = _AUC(name="auc")
+        self.distribute_reduction_method = "first"  # Keras adds the replicas' figures up
 
     def call(self, inputs: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> Outputs:
         """The network's outputs.
@@ -126,12 +144,12 @@ class Detector(keras.Model):
             self._classification: self.classification_loss(y, y_pred["logit"], sample_weight),
             **self.auxiliary_losses(x, y, y_pred),
         }
-        for name, value in parts.items():
-            self._parts[name].update_state(value)
         total = tf.add_n([self._loss_weights.get(name, 1.0) * part for name, part in parts.items()])
         if self.losses:
             total += tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses])
-        self._total.update_state(total)
+        figures = _mean_over_replicas([total, *parts.values()])
+        for metric, value in zip((self._total, *self._parts.values()), figures, strict=True):
+            metric.update_state(value)
         self.step.assign_add(1)
         return total / tf.distribute.get_strategy().num_replicas_in_sync
 
@@ -151,13 +169,38 @@ class Detector(keras.Model):
         """One validation step: no auxiliary loss, no weight changes."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)
-        self._total.update_state(self.classification_loss(y, y_pred["logit"], sample_weight))
+        loss = self.classification_loss(y, y_pred["logit"], sample_weight)
+        self._total.update_state(*_mean_over_replicas([loss]))
         self._update_auc(y, y_pred, sample_weight)
         return {metric.name: metric.result() for metric in (self._total, self._auc)}
 
     def _update_auc(self, y: tf.Tensor, y_pred: Outputs, sample_weight: tf.Tensor | None) -> None:
+        given = [tf.cast(y, tf.float32), y_pred["logit"]]
+        if sample_weight is not None:
+            given.append(tf.cast(sample_weight, tf.float32))
+        labels, logits, *weights = _of_all_replicas(given)
         # A soft label counts as manipulated from one half on.
-        self._auc.update_state(y >= 0.5, tf.sigmoid(y_pred["logit"]), sample_weight)
+        self._auc.update_state(labels >= 0.5, tf.sigmoid(logits), *weights)
+
+
+def _mean_over_replicas(values: list[tf.Tensor]) -> list[tf.Tensor]:
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def _of_all_replicas(values: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Numbers (B,) of each replica as (n B,) on every one; B is the same on all.
+
+    By a sum of the numbers in their place and zeros elsewhere, which is exact: gathering fails
+    under MultiWorkerMirroredStrategy, whose merge in `fit` has no device to gather to.
+    """
+    replica = tf.distribute.get_replica_context()
+    count = replica.num_replicas_in_sync
+    if count == 1:
+        return values
+    place = tf.one_hot(replica.replica_id_in_sync_group, count)[:, None]
+    apart = [tf.reshape(place * value, [-1]) for value in values]
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, apart)
 
 
 def images_of(inputs: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -3,7 +3,8 @@
 Keras's own Dropout draws from a generator whose state no checkpoint holds: a run that
 was stopped and resumed sees other masks than one that was not. Here a mask is a function
 of numbers alone: the run's seed, the layer's name, the count of training calls (an int64
-weight, so every checkpoint has it) and the replica.
+weight, so every checkpoint has it) and the example's place in the step's batch. A replica
+takes its rows of the mask of all, so that several drop what one device drops.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import tf_keras as keras
 
 from tfforensics.command import UsageError
 
-# The lower bits of a mask's second seed hold the replica, the upper ones the call.
-_REPLICA_BITS = 16
+_CALL_SHIFT = 16  # of the count of calls in a mask's second seed
 
 
 class _CountedDrop(keras.layers.Layer):
@@ -68,19 +68,19 @@ class _CountedDrop(keras.layers.Layer):
         raise NotImplementedError
 
     def _uniform(self, shape: tf.Tensor) -> tf.Tensor:
-        """Float32 numbers in [0, 1), others at every call and on every replica."""
+        """Float32 numbers in [0, 1) for this replica's part of the batch, others at every call."""
         call = self.counter.assign_add(1, read_value=True)
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group if context is not None else 0
         layer = (self.seed << 32) | zlib.crc32(self.name.encode())
-        seed = tf.stack(
-            [
-                tf.constant(layer, tf.int64),
-                tf.bitwise.left_shift(call, _REPLICA_BITS) | tf.cast(replica, tf.int64),
-            ]
-        )
+        seed = tf.stack([tf.constant(layer, tf.int64), tf.bitwise.left_shift(call, _CALL_SHIFT)])
+        context = tf.distribute.get_replica_context()
+        replicas = 1 if context is None else context.num_replicas_in_sync
+        whole = tf.concat([replicas * shape[:1], shape[1:]], axis=0) if replicas > 1 else shape
         # Named, because "auto_select" picks another generator on a TPU than on a CPU or GPU.
-        return tf.random.stateless_uniform(shape, seed, alg="philox")
+        numbers = tf.random.stateless_uniform(whole, seed, alg="philox")
+        if replicas == 1:
+            return numbers
+        first = context.replica_id_in_sync_group * shape[0]
+        return numbers[first : first + shape[0]]
 
 
 class Dropout(_CountedDrop):

@@ -16,6 +16,7 @@ import tf_keras as keras
 from tfforensics.models.architecture import Architecture, Stage
 from tfforensics.models.depthwise import DepthwiseConv2D
 from tfforensics.models.dropout import DropConnect, Dropout
+from tfforensics.models.normalisation import BatchNormalization
 
 
 def feature_maps(
@@ -105,7 +106,7 @@ class _Builder:
 
     def norm(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         momentum = self._architecture.momentum
-        return keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-3, name=name)(x)
+        return BatchNormalization(momentum=momentum, epsilon=1e-3, name=name)(x)
 
     def activate(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return keras.layers.Activation(self._architecture.activation, name=name)(x)

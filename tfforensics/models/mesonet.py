@@ -15,6 +15,7 @@ import tf_keras as keras
 from tfforensics.command import UsageError
 from tfforensics.models.dropout import Dropout
 from tfforensics.models.keras_file import read_keras_file
+from tfforensics.models.normalisation import BatchNormalization
 
 
 def meso4(*, size: int = 256, seed: int = 0) -> keras.Model:
@@ -137,7 +138,7 @@ def _conv(
 
 
 def _pool(x: keras.KerasTensor, side: int, *, number: int) -> keras.KerasTensor:
-    x = keras.layers.BatchNormalization(name=f"norm{number}")(x)
+    x = BatchNormalization(name=f"norm{number}")(x)
     return keras.layers.MaxPooling2D(side, padding="same", name=f"pool{number}")(x)
 
 

@@ -13,6 +13,7 @@ import tf_keras as keras
 
 from tfforensics.models import resample
 from tfforensics.models.attention import NORM
+from tfforensics.models.normalisation import BatchNormalization
 
 
 class TextureEnhancement(keras.layers.Layer):
@@ -95,7 +96,7 @@ class DenseTexture(keras.layers.Layer):
         ]
         # A 1x1 convolution, as a matrix product: its gradient is faster on a CPU.
         self.merge = keras.layers.Dense(channels, name="conv4")
-        self.norms = [keras.layers.BatchNormalization(name=f"bn{i}", **NORM) for i in range(1, 6)]
+        self.norms = [BatchNormalization(name=f"bn{i}", **NORM) for i in range(1, 6)]
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
