@@ -78,9 +78,10 @@ def test_two_workers_train_like_one_and_resume_exactly_after_either_is_killed(
         check=True,
     )
     one = json.loads(alone.stdout.splitlines()[-2])
+    # Largest relative difference of a loss found: 3e-6.
     for name in ("step", "loss", "loss/cross_entropy"):
         curve = [epoch[name] for epoch in one["history"]]
-        assert [epoch[name] for epoch in two["history"]] == pytest.approx(curve, rel=1e-3), name
+        assert [epoch[name] for epoch in two["history"]] == pytest.approx(curve, rel=3e-5), name
     assert two["slots"] == pytest.approx(one["slots"], rel=0.02)
 
     # The chief in the first epoch, the other in the second.
