@@ -58,7 +58,7 @@ lint: venv
 
 # Resolves setup.cfg again, for every supported Python at once.
 lock: venv
-	$(BIN)/uv pip compile setup.cfg --extra test --extra dev --universal --python-version 3.10 \
+	$(BIN)/uv pip compile setup.cfg --extra test --extra dev --extra openvino --universal --python-version 3.10 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o $(LOCK)
 
 lock-io: venv
