@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from conftest import WriteRecords
 
-from tfforensics import configfile, example, jpeg, manifest, pipeline, source
+from tfforensics import configfile, example, jpeg, manifest, pipeline, places, source, stored
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
 
@@ -180,7 +180,7 @@ def test_a_flipped_bit_is_found_and_named(records: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(tf.errors.DataLossError):
         digests(pipeline.training_batches(config(records)), 30)
-    assert pipeline.damage(records) == f"{path}: SHA-256 differs from the manifest's"
+    assert stored.damage(records) == f"{path}: SHA-256 differs from the manifest's"
 
 
 def test_a_shard_cut_off_or_gone_is_named_before_training(records: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_split_of_one_class(write_records: WriteRecords) -> None:
     with pytest.raises(DataError, match="no real face in the train split at level c0"):
         pipeline.training_batches(config(records))
     with pytest.raises(DataError, match="no manipulated face in the val split"):
-        pipeline.pools(records, "val", "c0")
+        places.pools(records, "val", "c0")
 
 
 def test_a_face_does_not_depend_on_the_batch_it_is_in(records: Path) -> None:

@@ -21,7 +21,7 @@ from tfforensics.clips import REAL
 from tfforensics.command import DataError
 from tfforensics.jpeg import Encoder, Subsampling
 from tfforensics.manifest import Manifest, Shard
-from tfforensics.pipeline import selected
+from tfforensics.stored import selected
 
 # Of the first of two compressions: what libjpeg takes where nobody asks for another.
 FIRST_QUALITY = 75

@@ -85,7 +85,7 @@ def evaluate(
 
 def _check(records: Path, manipulations: Sequence[str]) -> None:
     """Tells a mistake before a network is loaded."""
-    from tfforensics.pipeline import selected
+    from tfforensics.stored import selected
 
     selected(manifest.load(records), tuple(manipulations))
 

@@ -20,7 +20,16 @@ import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfforensics import __version__, compression, files, jpeg, manifest, pipeline, selfblended
+from tfforensics import (
+    __version__,
+    compression,
+    files,
+    jpeg,
+    manifest,
+    pipeline,
+    selfblended,
+    stored,
+)
 from tfforensics.clips import REAL
 from tfforensics.command import DataError
 from tfforensics.compression import Compression
@@ -208,9 +217,9 @@ class Judge:
             with compression.threads_share_mozjpeg():
                 found = score(self._logits, question.batches(), split, after_batch=after_batch)
         except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-            raise DataError(pipeline.damage(records)) from error
+            raise DataError(stored.damage(records)) from error
         if len(found) != question.faces:
-            raise DataError(pipeline.damage(records))
+            raise DataError(stored.damage(records))
         return found
 
 

@@ -56,14 +56,13 @@ class Peers:
         self._over = threading.Event()
         # By index, the chief's to all others, another's to the chief alone.
         self._connections: dict[int, socket.socket] = {}
-        try:
+        with contextlib.ExitStack() as unless_all_came:
+            unless_all_came.callback(self._close)
             if cluster.chief:
                 self._gather(about)
             else:
                 self._join(about)
-        except BaseException:
-            self._close()
-            raise
+            unless_all_came.pop_all()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def __enter__(self) -> Peers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfforensics import pipeline, staging
+from tfforensics import pipeline, staging, stored
 from tfforensics.command import DataError
 from tfforensics.config import Config
 from tfforensics.dataservice.client import Service
@@ -42,7 +42,7 @@ class Source:
         if self._service is not None and self._service.failure is not None:
             return self._service.failure
         if isinstance(error, tf.errors.DataLossError):
-            return DataError(pipeline.damage(staging.local(self._config.data.records)))
+            return DataError(stored.damage(staging.local(self._config.data.records)))
         return None
 
 

@@ -22,7 +22,6 @@ from tfforensics import cluster, command, configfile, lock, manifest, shipped, s
 from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run
-from tfforensics.storage import Remote
 
 if TYPE_CHECKING:
     from tfforensics.ema import AveragedWeights
@@ -52,12 +51,13 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
         DataError: records that cannot be used; the training diverged; the disk is full.
         Stopped: by a signal or the time budget, after a checkpoint.
     """
+    from tfforensics.demo import record
     from tfforensics.replicas import join
 
     _check_machine(config)
     workers = cluster.from_environment()
     if workers is None or workers.chief:
-        _build_demo(config)
+        record.build(config)
     run = Run(workdir)
     with join(config, workers) as replicas, contextlib.ExitStack() as held:
         if replicas.chief:
@@ -253,37 +253,6 @@ def _describe(config: Config, board: Board) -> None:
         for label, name in zip(y, names, strict=True)
     ]
     board.image("training/faces", figures.face_grid(x["image"].numpy()[:16], captions[:16]))
-
-
-def _build_demo(config: Config) -> None:
-    """Builds the embedded default data where the configuration asks for it and it is not there."""
-    records = storage.folder(config.data.records, "data.records")
-    if not config.demo.build or isinstance(records, Remote) or (records / manifest.NAME).is_file():
-        return
-    from tfforensics.demo import folder
-    from tfforensics.ffpp import find_clips
-    from tfforensics.record_folder import build
-    from tfforensics.records import summary
-
-    settings = config.demo
-    media = records.with_name(f"{records.name}-media")
-    folder.build(
-        media,
-        identities={"train": settings.train, "val": settings.val, "test": settings.test},
-        seconds=settings.seconds,
-        fps=settings.fps,
-        seed=settings.seed,
-        portraits=None if settings.portraits is None else Path(settings.portraits),
-        guests=None if settings.guests is None else Path(settings.guests),
-    )
-    stored = manifest.Settings(
-        levels=settings.levels,
-        encoder=config.evaluation.encoder,
-        frames=(("", settings.frames),),
-        size=settings.size,
-    )
-    done = build(find_clips(media), records, stored, workers=command.cores())
-    print(summary(done, records), file=sys.stderr)
 
 
 def _take_up(run: Run, config: Config, override: bool, replicas: Replicas) -> None:

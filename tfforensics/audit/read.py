@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from tfforensics import example, jpeg, pipeline, quality
+from tfforensics import example, jpeg, quality, stored
 from tfforensics.audit.duplicates import thumbnail
 from tfforensics.command import DataError
 from tfforensics.manifest import Manifest
@@ -64,9 +64,9 @@ def faces(folder: Path, held: Manifest, frames: int) -> list[Seen]:
             try:
                 columns = _columns(path)
             except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-                raise DataError(pipeline.damage(folder)) from error
+                raise DataError(stored.damage(folder)) from error
             if len(columns["label"]) != shard.count:
-                raise DataError(pipeline.damage(folder))
+                raise DataError(stored.damage(folder))
             clips = columns["clip"]
             for clip in dict.fromkeys(clips.tolist()):
                 (of_clip,) = np.nonzero(clips == clip)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfforensics import pipeline, staging
+from tfforensics import pipeline, staging, stored
 from tfforensics.command import DataError
 from tfforensics.config import Config
 from tfforensics.dataservice import address, handshake
@@ -105,7 +105,7 @@ class Service:
             return DataError(f"{where}: {error}")
         records = staging.local(self._config.data.records)
         if isinstance(error, tf.errors.DataLossError):
-            return DataError(pipeline.damage(records))
+            return DataError(stored.damage(records))
         said = handshake.first_line(error)
         if "No such file" in said:
             said += f"; a worker must see the records as {records.absolute()}"

@@ -17,6 +17,7 @@ From the bottom up:
     imitate                     the four imitations
     guest                       people who are not imitated
     video, film, folder         clips, and the folder of them
+    record                      the records of that folder, which training builds
 
 Each is imported by its own name, so that `python -m tfforensics.demo --help` loads none of them.
 """
