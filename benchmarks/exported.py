@@ -45,7 +45,8 @@ def export(folder: Path, backbone: str, size: int) -> Path:
     measure._SECONDS = 0.0
     model = {"detector": "plain", "backbone": backbone, "weights": None}
     run = finished_run(folder / "run", folder / "none", model=model, data={"size": size})
-    return export(run.folder, folder / "out").folder
+    export(run.folder, folder / "out")
+    return folder / "out"
 
 
 def faces(batch: int, size: int) -> np.ndarray:

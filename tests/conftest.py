@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from object_store import bucket, client, refusing, server  # noqa: F401
 
 from tfforensics import jpeg, manifest
 from tfforensics.manifest import ClipReport, Manifest, Settings, Shard

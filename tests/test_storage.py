@@ -6,36 +6,24 @@ What needs tensorflow-io runs in the environment of the extra io alone (`make te
 # ruff: noqa: F811
 from __future__ import annotations
 
-import http.server
-import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from object_store import HAS_IO, environment, needs_io, objects, upload
 from test_records import command_line, hashes, media  # noqa: F401
-from test_train import HERE, settings
 
-from tfforensics import configfile, manifest, staging, storage
+from tfforensics import manifest, staging, storage
 from tfforensics.command import ArgumentTypeError, DataError, UsageError
 from tfforensics.storage import Remote
 
-HAS_IO = importlib.util.find_spec("tensorflow_io") is not None
-needs_io = pytest.mark.skipif(not HAS_IO, reason="needs tensorflow-io (make test-io)")
 needs_none = pytest.mark.skipif(HAS_IO, reason="tensorflow-io is installed")
-
-
-def environment() -> dict[str, str]:
-    """As it is now, with the server's address in it."""
-    return os.environ | {"PYTHONPATH": str(HERE.parent)}
 
 
 def run(program: list[str]) -> subprocess.CompletedProcess[str]:
@@ -69,54 +57,6 @@ def test_without_tensorflow_io_the_extra_is_named() -> None:
 def test_an_endpoint_that_does_not_answer_is_named() -> None:
     with pytest.raises(UsageError, match=r"^S3_ENDPOINT: nothing answers at http://127\.0\."):
         storage._check("http://127.0.0.1:1")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of a server; this process and those that it starts use it."""
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    address = f"http://127.0.0.1:{moto.get_host_and_port()[1]}"
-    settings = {
-        "S3_ENDPOINT": address, "S3_VERIFY_SSL": "0", "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield address
-    moto.stop()
-
-
-@pytest.fixture
-def client(server: str) -> Any:
-    """Another maker's S3 client."""
-    import boto3
-
-    return boto3.client("s3", endpoint_url=server, region_name="us-east-1")
-
-
-@pytest.fixture
-def bucket(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    """A folder in a bucket of this test's own."""
-    monkeypatch.setenv("TFFORENSICS_CACHE", str(tmp_path / "cache"))
-    name = f"bucket-{time.time_ns()}"
-    client.create_bucket(Bucket=name)
-    return Remote(f"s3://{name}/faces")
-
-
-def objects(client: Any, place: Remote) -> dict[str, Any]:
-    """What is there, by key, as another client sees it."""
-    name = str(place).split("/")[2]
-    return {item["Key"]: item for item in client.list_objects_v2(Bucket=name).get("Contents", [])}
-
-
-def upload(folder: Path, place: Remote) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            (place / str(path.relative_to(folder))).put(path)
 
 
 @needs_io
@@ -226,42 +166,11 @@ def test_written_killed_and_written_again_they_are_those_on_disk(
     assert hashes(staging.local(place)) == hashes(tmp_path / "disk")
 
 
-class Refusing(http.server.BaseHTTPRequestHandler):
-    """Answers as Amazon's store answers a request that nobody signed."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        said = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-        self.send_response(200 if "Authorization" in self.headers else 403)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(said)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(said)
-
-    do_HEAD = do_PUT = do_GET  # noqa: N815
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @needs_io
 @pytest.mark.io
-def test_missing_credentials_are_told_before_the_work(
-    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as store:
-        threading.Thread(target=store.serve_forever, daemon=True).start()
-        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{store.server_port}")
-        place: Any = "s3://bucket/faces"
-        done = run(command_line(media, place, "--workers", "1"))
-        store.shutdown()
+def test_missing_credentials_are_told_before_the_work(media: Path, refusing: str) -> None:
+    place: Any = "s3://bucket/faces"
+    done = run(command_line(media, place, "--workers", "1"))
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
     assert done.stderr.splitlines()[-1].startswith(
@@ -301,25 +210,3 @@ def test_a_bucket_that_vanishes_half_way_is_named(
     last = errors.splitlines()[-1]
     assert process.returncode == 1, errors
     assert last.startswith(f"python -m tfforensics.records: {bucket}") and "Traceback" not in errors
-
-
-@needs_io
-def test_training_from_there_and_resuming_is_training_from_disk(
-    bucket: Remote, write_records: Any, tmp_path: Path
-) -> None:
-    counts = {"train": 12, "val": 6, "test": 6}
-    folder = write_records({(m, s): n for m in ("real", "A", "B") for s, n in counts.items()})
-    upload(folder, bucket)
-    digests = []
-    for name, place, kills in (("disk", folder, ()), ("store", str(bucket), (7,))):
-        file = tmp_path / f"{name}.json"
-        file.write_text(json.dumps(configfile.to_dict(settings(place))))  # type: ignore[arg-type]
-        program = [sys.executable, str(HERE / "train_run.py"), str(file), str(tmp_path / name)]
-        for step in kills:
-            killed = run([*program, "--kill-at-step", str(step)])
-            assert killed.returncode == -signal.SIGKILL, killed.stderr
-            shutil.rmtree(tmp_path / "cache")  # another machine takes it up
-        done = run(program)
-        assert done.returncode == 0, done.stderr
-        digests.append(done.stdout.splitlines()[-1])
-    assert digests[0] == digests[1]

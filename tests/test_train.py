@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tfforensics import configfile, manifest
@@ -222,6 +223,52 @@ def test_ten_kills_at_random_moments(
             time.sleep(draw.uniform(0.3, 0.8) * pair.seconds)
             process.kill()
     pair.ends_like_the_other()
+
+
+@pytest.mark.slow
+@pytest.mark.promise
+def test_multi_attention_starts_from_the_best_of_a_plain_backbone(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfforensics import models
+    from tfforensics.train import train
+
+    config = settings(
+        records,
+        data={"size": 32},
+        model={"detector": "multi_attention", "backbone": "lite0", "weights": None},
+        attention={"backbone_steps": 2, "maps": 2},
+        train={"steps": 3, "validate_every": 2, "validate_levels": ["c0"]},
+        evaluation={"levels": ["c0"]},
+    )
+    started: list[tuple[Any, Any]] = []
+    start_from = models.start_from
+
+    def noted(initial: Any, network: Any) -> None:
+        start_from(initial, network)
+        started.append((initial, {v.name: v.numpy() for v in network.weights}))
+
+    monkeypatch.setattr(models, "start_from", noted)
+    run = Run(tmp_path / "run")
+    metrics = train(config, run.folder)
+    first = Run(run.folder / "backbone")
+    assert first.config().model.detector == "plain"
+    assert sorted(p.name for p in first.checkpoints.iterdir())[-1] == "step-00000002"
+    assert [epoch["step"] for epoch in metrics["history"]] == [2, 3]
+    (initial, begun), *more = started
+    assert not more
+    # But for the last layer and the counters of dropout.
+    floats = [v for v in first.load_network().weights if v.dtype.is_floating]
+    shared = [v for v in floats if v.name in begun and not v.name.startswith("logit/")]
+    assert len(shared) > 100
+    for variable, given in zip(first.load_network().weights, initial.weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), given.numpy(), err_msg=variable.name)
+    for variable in shared:
+        np.testing.assert_array_equal(variable.numpy(), begun[variable.name])
+
+    # Once more: both are taken up where they ended, and nothing starts anew.
+    assert train(config, run.folder)["history"] == metrics["history"]
+    assert len(started) == 1
 
 
 def test_xla_is_refused_without_a_gpu(

@@ -21,6 +21,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,21 @@ class CheckpointStore:
         directory: where they lie; made by the first save.
         keep: how many of the newest stay, at least 1; the newest that was saved as best stays
             besides.
+        after_save: called when one is in place and those that need not stay are gone.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, keep: int = 2) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        keep: int = 2,
+        after_save: Callable[[], None] = lambda: None,
+    ) -> None:
         if keep < 1:
             raise UsageError(f"keep: expected at least 1 checkpoint, got {keep}")
         self.directory = Path(directory)
         self.keep = keep
+        self._after_save = after_save
         self._damaged: set[Path] = set()
 
     def steps(self) -> list[int]:
@@ -113,6 +122,7 @@ class CheckpointStore:
             shutil.rmtree(temporary, ignore_errors=True)
             raise self._not_saved(step, _first_line(error)) from error
         self._prune()
+        self._after_save()
         return final
 
     def restore(

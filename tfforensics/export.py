@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tfforensics import command, files, storage
 from tfforensics.command import DataError, UsageError
+from tfforensics.storage import Folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,12 +41,14 @@ class Export:
         comparison: of the served graph with the network.
     """
 
-    folder: Path
+    folder: Folder
     folded: int
     comparison: Comparison
 
 
-def export(source: Path, base: Path, *, weights: Literal["best", "ema"] | None = None) -> Export:
+def export(
+    source: Folder, base: Folder, *, weights: Literal["best", "ema"] | None = None
+) -> Export:
     """Exports a run, or MesoNet's released weights, as the next version below `base`.
 
     The same weights and card give the same bytes.
@@ -93,12 +96,12 @@ def export(source: Path, base: Path, *, weights: Literal["best", "ema"] | None =
         (folder / CARD).write_text(card.to_json(), encoding="utf-8")
         (folder / CARD).with_suffix(".md").write_text(card.to_markdown(), encoding="utf-8")
     for name, text in server.files(card.name).items():
-        if not (base / name).exists():  # it may have been edited since
+        if not (base / name).is_file():  # it may have been edited since
             files.write(base / name, text)
     return Export(version, count, comparison)
 
 
-def verify(path: Path) -> list[str]:
+def verify(path: Folder) -> list[str]:
     """What of an export is not as it was written, or answers otherwise; one line each.
 
     Args:
@@ -107,13 +110,20 @@ def verify(path: Path) -> list[str]:
     Raises:
         UsageError: there is no export.
         DataError: it is damaged beyond comparing.
+        OSError: object storage refuses.
     """
     from tfforensics.serving import publish
 
-    folder = publish.resolve(path)
-    damaged = publish.damage(folder)
-    if damaged:
-        return damaged  # what is damaged is not run
+    version = publish.resolve(path)
+    with publish.here(version) as folder:
+        damaged = publish.damage(folder)
+        if damaged:  # what is damaged is not run
+            return [f"{version}/{line}" for line in damaged]
+        return [f"{version}: {line}" for line in _replay(folder)]
+
+
+def _replay(folder: Path) -> list[str]:
+    """What the golden faces are answered otherwise."""
     from tfforensics.serving import goldens
     from tfforensics.serving.decode import pixels_of
     from tfforensics.serving.exported import load_export
@@ -127,7 +137,7 @@ def verify(path: Path) -> list[str]:
     found = served.by_pixels(pixels_of(contents, served.size))
     same = {key: value for key, value in expected.items() if key in NETWORK}
     lines += goldens.differences(same, {key: found[key] for key in same}, names)
-    return [f"{folder}: {line}" for line in lines]
+    return lines
 
 
 def _parser() -> command.Parser:
@@ -138,13 +148,14 @@ def _parser() -> command.Parser:
     )
     add = parser.add_argument
     add(
-        "run", type=storage.here, nargs="?", metavar="RUN",
+        "run", nargs="?", metavar="RUN",
         help="run directory of tfforensics.train, `shipped` for the package's own detector, or a "
         "file of MesoNet's released weights",
     )  # fmt: skip
     add(
-        "out", type=storage.here, nargs="?", metavar="OUT",
-        help="gets the next version, OUT/<version>/",
+        "out", nargs="?", metavar="OUT",
+        help="gets the next version, OUT/<version>/; with the extra io, RUN and OUT may be "
+        "addresses like s3://bucket/models/b4",
     )  # fmt: skip
     add(
         "--weights", choices=("best", "ema"),
@@ -152,7 +163,7 @@ def _parser() -> command.Parser:
         "the run has one)",
     )  # fmt: skip
     add(
-        "--verify", type=Path, metavar="OUT",
+        "--verify", metavar="OUT",
         help="check an export against its hashes and replay its golden faces",
     )  # fmt: skip
     return parser
@@ -165,11 +176,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UsageError("expected RUN and OUT, or --verify OUT; see --help")
     command.start_tensorflow()
     if options.run:
-        made = export(options.run, options.out, weights=options.weights)
+        made = export(
+            storage.folder(options.run, "RUN"),
+            storage.folder(options.out, "OUT"),
+            weights=options.weights,
+        )
         print(f"{made.folded} batch normalisations folded into convolutions; {made.comparison}")
         print(f"written to {made.folder}")
     if options.verify:
-        lines = verify(options.verify)
+        lines = verify(storage.folder(options.verify, "--verify"))
         if lines:
             print("\n".join(lines), file=sys.stderr)
             raise DataError(f"{options.verify}: {len(lines)} differences")

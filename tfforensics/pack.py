@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tfforensics import command
+from tfforensics import command, storage
 
 
 def _parser() -> command.Parser:
@@ -16,10 +15,10 @@ def _parser() -> command.Parser:
         "of a run are those of its own weights.",
     )
     parser.add_argument(
-        "run", type=Path, metavar="RUN",
+        "run", type=storage.here, metavar="RUN",
         help="run directory of tfforensics.train, or `shipped`, the package's own detector",
     )  # fmt: skip
-    parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    parser.add_argument("out", type=storage.here, metavar="OUT", help="a new folder")
     return parser
 
 

@@ -35,8 +35,9 @@ def _parser() -> command.Parser:
     add = parser.add_argument
     add("media", nargs="*", metavar="MEDIA", help="images, videos, folders, patterns")
     add(
-        "--model", type=storage.here, metavar="OUT",
-        help="an export of tfforensics.export (default: the detector that comes with the package)",
+        "--model", metavar="OUT",
+        help="an export of tfforensics.export (default: the detector that comes with the package); "
+        "with the extra io also s3://bucket/models/b4",
     )  # fmt: skip
     add(
         "--runtime", choices=("tensorflow", "openvino"), default="tensorflow",
@@ -157,13 +158,13 @@ def _runtime(options: argparse.Namespace) -> str:
     return f"{options.runtime}, {options.precision or 'float32'}"
 
 
-def _exported(path: Path | None) -> Exported:
+def _exported(place: str | None) -> Exported:
     """The export that was named, or the shipped detector, which says what it is."""
     from tfforensics import shipped
     from tfforensics.serving.exported import load_export
 
-    if path is not None and str(path) != shipped.NAME:
-        return load_export(path)
+    if place is not None and place != shipped.NAME:
+        return load_export(storage.folder(place, "--model"))
     print(
         "Judged by the detector that comes with the package. It has learned from real faces "
         "blended with themselves and is a first opinion; README, 'The shipped detector'.",

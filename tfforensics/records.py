@@ -145,12 +145,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     )
     if isinstance(out, storage.Remote):
         command.start_tensorflow()
-        try:
-            out.probe()
-        except OSError as error:
-            raise UsageError(
-                f"--out: expected a folder that these credentials may write, got {error}"
-            ) from error
+        out.check_writable("--out")
     from tfforensics.record_folder import build
 
     done = build(

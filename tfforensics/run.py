@@ -8,19 +8,24 @@ evaluation/     what `tfforensics.evaluate` writes
 export/         what `tfforensics.export` writes
 
 In place of checkpoints a packed run has weights.npz and data.json; see packed.py.
+A run in object storage is worked on in a copy; see mirror.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from tfforensics import configfile
+from tfforensics import configfile, files, mirror
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
+from tfforensics.mirror import Mirror
+from tfforensics.storage import Folder
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -28,9 +33,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run by its folder."""
+    """A run by its folder.
+
+    Attributes:
+        folder: on this machine.
+        mirror: what brings it to object storage, where it lies there.
+    """
 
     folder: Path
+    mirror: Mirror | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return str(self.folder if self.mirror is None else self.mirror.place)
 
     @property
     def name(self) -> str:
@@ -69,6 +83,24 @@ class Run:
     def data_file(self) -> Path:
         return self.folder / "data.json"
 
+    def publish(self) -> None:
+        """Brings what has changed to where the run lies; nothing where that is this machine.
+
+        Raises:
+            DataError, OSError: as `Mirror.publish`.
+        """
+        if self.mirror is not None:
+            self.mirror.publish()
+
+    def refresh(self) -> None:
+        """Fetches what another process has published; nothing where the run lies here.
+
+        Raises:
+            DataError, OSError: as `Mirror.fetch`.
+        """
+        if self.mirror is not None:
+            self.mirror.fetch()
+
     def config(self) -> Config:
         """The configuration that the run was started with.
 
@@ -77,7 +109,7 @@ class Run:
             DataError: its config.yaml is not one.
         """
         if not self.config_file.is_file():
-            raise UsageError(f"{self.folder}: expected a run directory, found no config.yaml")
+            raise UsageError(f"{self}: expected a run directory, found no config.yaml")
         try:
             return configfile.from_dict(
                 yaml.safe_load(self.config_file.read_text()), str(self.config_file)
@@ -86,10 +118,10 @@ class Run:
             raise DataError(f"{self.config_file}: {error}") from error
 
     def save_config(self, config: Config) -> None:
-        """Writes config.yaml, whole or not at all."""
-        partial = self.config_file.with_name(".config.yaml.partial")
-        partial.write_text(yaml.safe_dump(configfile.to_dict(config), sort_keys=False))
-        partial.replace(self.config_file)
+        """Writes config.yaml, whole or not at all, and makes the folder for it if need be."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plain = configfile.to_dict(config)
+        files.write(self.config_file, yaml.safe_dump(plain, sort_keys=False))
 
     def load_network(self) -> keras.Model:
         """The network with the weights that were best on validation, averaged where the run does.
@@ -114,7 +146,30 @@ class Run:
             parts["averages"] = AveragedWeights(detector, config.optimizer.ema)
         store = CheckpointStore(self.checkpoints)
         if store.restore_best(tf.train.Checkpoint(**parts), partial=True) is None:
-            raise UsageError(f"{self.folder}: no validated checkpoint yet; train it further")
+            raise UsageError(f"{self}: no validated checkpoint yet; train it further")
         if "averages" in parts:
             parts["averages"].assign()
         return detector.network
+
+
+@contextlib.contextmanager
+def at(place: Folder, argument: str, *, writes: bool = False) -> Iterator[Run]:
+    """A run by its place: the folder itself, or a copy of what lies in object storage.
+
+    Args:
+        argument: to name in errors.
+        writes: whether this process is to publish what it makes there.
+
+    Raises:
+        UsageError: these credentials may not write there.
+        DataError, OSError: as `mirror.copy_of`.
+    """
+    if isinstance(place, Path):
+        yield Run(place)
+        return
+    if writes:
+        place.check_writable(argument)
+    with mirror.copy_of(place) as copy:
+        if writes:
+            copy.own()
+        yield Run(copy.folder, copy)

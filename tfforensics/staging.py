@@ -64,7 +64,7 @@ def _copied(place: Remote) -> Path:
     held = manifest.load(place)
     content = manifest.to_text(held)
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    copy = _cache() / digest / place.name
+    copy = cache_folder() / digest / place.name
     copy.mkdir(parents=True, exist_ok=True)
     with (copy / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process that fetches them is waited for
@@ -97,5 +97,6 @@ def _fetch(place: Remote, copy: Path, shard: Shard) -> None:
     files.write(copy / shard.path, content)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where copies of what lies in object storage are kept."""
     return Path(os.environ.get("TFFORENSICS_CACHE") or Path.home() / ".cache" / "tfforensics")

@@ -70,6 +70,18 @@ class Remote:
             else:
                 yield self / name
 
+    def files(self) -> list[str]:
+        """The objects below this folder by their paths in it; none where it is not there."""
+        if not self.is_dir():
+            return []
+        with _told(self.address):
+            found = [
+                f"{folder.rstrip('/')}/{name}"
+                for folder, _, names in _gfile().walk(self.address)
+                for name in names
+            ]
+        return sorted(path.removeprefix(f"{self.address}/") for path in found)
+
     def read_bytes(self) -> bytes:
         """A whole object, in a few large requests (a file of TensorFlow's would take many)."""
         import tensorflow as tf
@@ -94,16 +106,27 @@ class Remote:
             file.flush()
             self.put(Path(file.name))
 
-    def probe(self) -> None:
-        """Writes a little below this folder and removes it, before work begins whose end it is."""
-        (self / ".probe/empty").write_bytes(b"")
-        (self / ".probe").remove()
+    def check_writable(self, argument: str) -> None:
+        """Writes a little below this folder and removes it, before work begins whose end it is.
+
+        Raises:
+            UsageError: the store refuses; the argument is named.
+        """
+        try:
+            (self / ".probe/empty").write_bytes(b"")
+            (self / ".probe").remove()
+        except OSError as error:
+            raise UsageError(
+                f"{argument}: expected a folder that these credentials may write, got {error}"
+            ) from error
 
     def remove(self) -> None:
-        """Removes a folder with all that is in it, where there is one."""
+        """Removes an object, or a folder with all that is in it, where there is one."""
         with _told(self.address):
             if self.is_dir():
                 _gfile().rmtree(self.address)
+            elif _gfile().exists(self.address):
+                _gfile().remove(self.address)
 
 
 Folder: TypeAlias = Path | Remote
@@ -139,7 +162,8 @@ def here(place: str) -> Path:
     """
     if _is_address(place):
         raise ArgumentTypeError(
-            f"expected a path on this machine, got {place}; only records can lie in object storage"
+            f"expected a path on this machine, got {place}; in object storage can lie records, "
+            "the runs of train, and exports"
         )
     return Path(place)
 

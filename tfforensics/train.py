@@ -21,7 +21,8 @@ import yaml
 from tfforensics import cluster, command, configfile, lock, manifest, shipped, storage
 from tfforensics.command import UsageError
 from tfforensics.config import Config
-from tfforensics.run import Run
+from tfforensics.run import Run, at
+from tfforensics.storage import Folder
 
 if TYPE_CHECKING:
     from tfforensics.ema import AveragedWeights
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfforensics.train")  # as a program, __name__ is "__main__"
 
 
-def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str, Any]:
+def train(config: Config, workdir: Folder, *, override: bool = False) -> dict[str, Any]:
     """Trains, validates, evaluates and exports one experiment, or what is left of it.
 
     Args:
         config: the experiment.
         workdir: its run directory; where it holds a run of the same configuration, that goes on.
+            In object storage it has what each checkpoint and the end leave.
         override: go on with a changed configuration.
 
     Returns:
@@ -48,7 +50,9 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
     Raises:
         UsageError: impossible settings, or the workdir holds another run.
         PeerLostError: another worker of TF_CONFIG is gone.
-        DataError: records that cannot be used; the training diverged; the disk is full.
+        DataError: records that cannot be used; the training diverged; the disk is full; another
+            process has taken up the run in object storage.
+        OSError: object storage refuses.
         Stopped: by a signal or the time budget, after a checkpoint.
     """
     from tfforensics.demo import record
@@ -58,10 +62,10 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
     workers = cluster.from_environment()
     if workers is None or workers.chief:
         record.build(config)
-    run = Run(workdir)
     with join(config, workers) as replicas, contextlib.ExitStack() as held:
+        run = held.enter_context(at(workdir, "--workdir", writes=replicas.chief))
         if replicas.chief:
-            held.enter_context(lock.hold(workdir))
+            held.enter_context(lock.hold(run.folder))
         _take_up(run, config, override, replicas)
         if config.model.detector == "multi_attention" and config.attention.backbone_steps:
             first, first_run = _backbone_phase(config, run)
@@ -70,7 +74,7 @@ def train(config: Config, workdir: Path, *, override: bool = False) -> dict[str,
             history = _fit(config, run, replicas, initial=first_run)
         else:
             initial = config.model.initial
-            start = None if initial is None else Run(shipped.resolve(Path(initial)))
+            start = None if initial is None else held.enter_context(_initial(initial))
             history = _fit(config, run, replicas, initial=start)
         return _finish(config, run, history) if replicas.chief else {"history": history}
 
@@ -81,12 +85,20 @@ def _finish(config: Config, run: Run, history: list[dict[str, float]]) -> dict[s
     from tfforensics.export import export
 
     final = evaluate(run)
+    run.publish()
     metrics = {"history": history, "test": final}
     if config.evaluation.export and not _is_written(run.metrics_file, metrics):
         made = export(run.folder, run.export)
-        _log.info("%s: a SavedModel for TF Serving", made.folder)
+        _log.info("%s/export/%s: a SavedModel for TF Serving", run, made.folder.name)
     manifest.write_json(run.metrics_file, metrics)  # last: where it stands, all is done
+    run.publish()
     return metrics
+
+
+def _initial(place: str) -> contextlib.AbstractContextManager[Run]:
+    """The run whose weights another begins with."""
+    found = storage.folder(place, "model.initial")
+    return at(shipped.resolve(found) if isinstance(found, Path) else found, "model.initial")
 
 
 def _is_written(path: Path, body: dict[str, Any]) -> bool:
@@ -113,7 +125,7 @@ def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
         attention=dataclasses.replace(config.attention, backbone_steps=0),
         train=dataclasses.replace(config.train, steps=config.attention.backbone_steps),
     )
-    return plain, Run(run.folder / "backbone")
+    return plain, Run(run.folder / "backbone", run.mirror)
 
 
 def _fit(
@@ -139,7 +151,7 @@ def _fit(
     precision = resolve_precision(settings.precision)
     keras.mixed_precision.set_global_policy(precision)
 
-    store = CheckpointStore(run.checkpoints, keep=settings.keep)
+    store = CheckpointStore(run.checkpoints, keep=settings.keep, after_save=run.publish)
     with replicas.strategy.scope():
         detector = build_detector(config)
     if initial is not None and not store.steps():
@@ -169,7 +181,7 @@ def _fit(
     progress = fit.restore()
     replicas.agree("--workdir: the last checkpoint's step", progress.step)
     if progress.step and replicas.chief:
-        _log.info("%s: going on from step %d of %d", run.folder, progress.step, settings.steps)
+        _log.info("%s: going on from step %d of %d", run, progress.step, settings.steps)
 
     def batches(step: int) -> tf.data.Dataset:
         return replicas.distribute(lambda: source.batches(step))
@@ -194,6 +206,8 @@ def _fit(
             raise
         raise reason from error
     replicas.wait()  # for the last checkpoint
+    if not replicas.chief:
+        run.refresh()
     return history
 
 
@@ -262,13 +276,16 @@ def _take_up(run: Run, config: Config, override: bool, replicas: Replicas) -> No
             changed = configfile.differences(_made_as(run.config(), config), config)
             if changed and not override:
                 raise UsageError(
-                    f"--workdir: {run.folder} holds a run with other settings "
+                    f"--workdir: {run} holds a run with other settings "
                     f"({'; '.join(changed)}); name another folder, or pass --override-resume"
                 )
         run.save_config(config)
+        run.publish()
     replicas.wait()
+    if not replicas.chief:
+        run.refresh()
     if not run.config_file.is_file():
-        raise UsageError(f"--workdir: expected a folder that all workers see, got {run.folder}")
+        raise UsageError(f"--workdir: expected a folder that all workers see, got {run}")
 
 
 def _made_as(config: Config, other: Config) -> Config:
@@ -277,8 +294,10 @@ def _made_as(config: Config, other: Config) -> Config:
     return dataclasses.replace(config, data=data)
 
 
-def _set_aside(workdir: Path) -> None:
+def _set_aside(workdir: Folder) -> None:
     """Gives a run another name, so that a new one can begin in its place."""
+    if not isinstance(workdir, Path):
+        raise UsageError(f"--fresh: expected a --workdir on this machine, got {workdir}")
     if not workdir.exists():
         return
     taken = (workdir.with_name(f"{workdir.name}.{number}") for number in itertools.count(1))
@@ -288,7 +307,7 @@ def _set_aside(workdir: Path) -> None:
     _log.info("%s: the run that was there is now %s", workdir, aside)
 
 
-def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Path, Any]:
+def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Folder, Any]:
     given = sys.argv[1:] if arguments is None else list(arguments)
     first = command.Parser(prog="python -m tfforensics.train", add_help=False)
     first.add_argument("--config", type=Path, default=configfile.DEFAULT)
@@ -302,9 +321,8 @@ def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Path, Any]:
     parser.add_argument("--config", metavar="FILE", help=f"default: {configfile.DEFAULT.name}")
     parser.add_argument(
         "--workdir",
-        type=storage.here,
         metavar="DIR",
-        help="default: runs/ and the config's name",
+        help="default: runs/ and the config's name; with the extra io also s3://bucket/run",
     )
     parser.add_argument(
         "--override-resume", action="store_true", help="go on with a changed configuration"
@@ -313,7 +331,8 @@ def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Path, Any]:
         "--fresh", action="store_true", help="start anew; the run that is there gets another name"
     )
     config, options = configfile.parse(rest, parser, configfile.read(file.config))
-    return config, Path(options.workdir or f"runs/{file.config.stem}"), options
+    workdir = storage.folder(options.workdir or f"runs/{file.config.stem}", "--workdir")
+    return config, workdir, options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from tfforensics.command import DataError
 from tfforensics.serving import freeze, publish, refusal
 from tfforensics.serving.card import ModelCard
 from tfforensics.serving.saved_model import BY_BYTES, BY_PIXELS, NETWORK
+from tfforensics.storage import Folder
 
 CARD = "assets/model_card.json"
 
@@ -31,7 +32,7 @@ class Exported:
         card: crop contract, calibration and thresholds, limits.
     """
 
-    folder: Path
+    folder: Folder
     card: ModelCard
     _model: Any = field(repr=False)
 
@@ -110,7 +111,7 @@ class Exported:
         return {name: answer.numpy() for name, answer in answers.items()}
 
 
-def load_export(path: str | Path) -> Exported:
+def load_export(path: str | Folder) -> Exported:
     """Loads what `python -m tfforensics.export` wrote.
 
     A SavedModel is a program. Its hashes tell damage, not malice: load only one whose origin
@@ -122,13 +123,15 @@ def load_export(path: str | Path) -> Exported:
     Raises:
         UsageError: there is no export.
         DataError: the card or the graph is damaged or of a newer format.
+        OSError: object storage refuses.
     """
-    folder = publish.resolve(Path(path))
-    card = read_card(folder)
-    expected = publish.hashes(folder).get("saved_model.pb")
-    if manifest.sha256_of(folder / "saved_model.pb") != expected:
-        raise DataError(f"{folder / 'saved_model.pb'}: SHA-256 differs from {publish.HASHES}'s")
-    return Exported(folder, card, tf.saved_model.load(str(folder)))
+    version = publish.resolve(Path(path) if isinstance(path, str) else path)
+    with publish.here(version) as folder:
+        card = read_card(folder)
+        graph = folder / publish.GRAPH
+        if manifest.sha256_of(graph) != publish.hashes(folder).get(publish.GRAPH):
+            raise DataError(f"{graph}: SHA-256 differs from {publish.HASHES}'s")
+        return Exported(version, card, tf.saved_model.load(str(folder)))
 
 
 def read_card(folder: Path) -> ModelCard:

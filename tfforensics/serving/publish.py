@@ -1,7 +1,8 @@
 """Versions of an export: each appears whole or not at all, and is never written over.
 
 TF Serving serves the highest number among the folders below a model's base path, and takes
-up a new one within seconds, so a folder must be complete when it gets its number.
+up a new one within seconds, so a folder must be complete when it gets its number. In object
+storage, where nothing is renamed, a version is there when its graph is, which is put last.
 """
 
 from __future__ import annotations
@@ -12,28 +13,34 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfforensics import lock, manifest
+from tfforensics import lock, manifest, mirror
 from tfforensics.command import DataError, UsageError
 from tfforensics.files import sync
+from tfforensics.storage import Folder, Remote
 
 HASHES = "assets/hashes.json"
+GRAPH = "saved_model.pb"
 _PARTIAL = ".exporting-"
 
 
-def versions(base: Path) -> list[int]:
+def versions(base: Folder) -> list[int]:
     """The versions below a base path, oldest first."""
     if not base.is_dir():
         return []
-    return sorted(int(path.name) for path in base.iterdir() if path.name.isdecimal())
+    if isinstance(base, Remote):
+        names = [path.name for path in base.below(0) if (path / GRAPH).is_file()]
+    else:
+        names = [path.name for path in base.iterdir()]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
-def resolve(path: Path) -> Path:
+def resolve(path: Folder) -> Folder:
     """The version folder of an export: the path itself, or the newest version below it.
 
     Raises:
         UsageError: neither.
     """
-    if (path / "saved_model.pb").is_file():
+    if (path / GRAPH).is_file():
         return path
     found = versions(path)
     if not found:
@@ -44,15 +51,39 @@ def resolve(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def new_version(base: Path) -> Iterator[tuple[Path, Path]]:
+def here(path: Folder) -> Iterator[Path]:
+    """What `resolve` finds, or a copy of it where it lies in object storage.
+
+    Raises:
+        UsageError: as `resolve`.
+        OSError: the store refuses.
+    """
+    found = resolve(path)
+    if isinstance(found, Path):
+        yield found
+        return
+    with mirror.copy_of(found) as copy:
+        yield copy.folder
+
+
+def new_version(
+    base: Folder,
+) -> contextlib.AbstractContextManager[tuple[Path, Folder]]:
     """A folder to fill, and the next version of `base` that it becomes when the block ends well.
 
     Its files are hashed and fsynced first. Where the block raises, or the process is killed,
-    there is no new version; what a killed one left is removed by the next.
+    there is no new version; what a killed one left is removed by the next. In object storage,
+    where there are no locks, one process at a time may export to a base path.
 
     Raises:
         UsageError: another process is exporting there, or it cannot be written to.
+        DataError: it could not be written.
     """
+    return _put_version(base) if isinstance(base, Remote) else _rename_version(base)
+
+
+@contextlib.contextmanager
+def _rename_version(base: Path) -> Iterator[tuple[Path, Folder]]:
     with lock.hold(base):
         for left in base.glob(f"{_PARTIAL}*"):
             shutil.rmtree(left)
@@ -72,6 +103,22 @@ def new_version(base: Path) -> Iterator[tuple[Path, Path]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _put_version(base: Remote) -> Iterator[tuple[Path, Folder]]:
+    base.check_writable("OUT")
+    version = base / str(max(versions(base), default=0) + 1)
+    with mirror.scratch() as scratch:
+        folder = scratch / version.name
+        folder.mkdir()
+        yield folder, version
+        _write_hashes(folder)
+        try:
+            version.remove()  # what a killed one left
+            mirror.put(folder, sorted({*_files(folder), HASHES}), version)
+        except OSError as error:
+            raise DataError(f"{base}: nothing was exported ({error})") from error
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a version, by its path in it.
 
@@ -86,19 +133,19 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def damage(folder: Path) -> list[str]:
-    """What of a version is not as it was written; one line each.
+    """What of a version is not as it was written; one line each, by the path in it.
 
     Raises:
         DataError: as `hashes`.
     """
     files = hashes(folder)
     found = _files(folder)
-    lines = [f"{folder / name}: not part of the export" for name in sorted(found - files.keys())]
+    lines = [f"{name}: not part of the export" for name in sorted(found - files.keys())]
     for name, digest in files.items():
         if name not in found:
-            lines.append(f"{folder / name}: missing")
+            lines.append(f"{name}: missing")
         elif manifest.sha256_of(folder / name) != digest:
-            lines.append(f"{folder / name}: SHA-256 differs from the one in {HASHES}")
+            lines.append(f"{name}: SHA-256 differs from the one in {HASHES}")
     return lines
 
 

@@ -17,9 +17,10 @@ from tfforensics import calibrated, manifest, shipped, staging
 from tfforensics.calibration import Calibration
 from tfforensics.command import DataError, UsageError
 from tfforensics.config import Config
-from tfforensics.run import Run
+from tfforensics.run import Run, at
 from tfforensics.serving import server
 from tfforensics.serving.card import CropContract, DataFacts, ModelCard
+from tfforensics.storage import Folder, Remote
 
 Weights = Literal["best", "ema"]
 _DETECTOR = "MTCNN (mtcnn 1.0.0)"
@@ -64,7 +65,7 @@ class Known:
         return cls(None if data is None else DataFacts.from_plain(data), float(plain["margin"]))
 
 
-def load(path: Path, weights: Weights | None = None) -> Source:
+def load(path: Folder, weights: Weights | None = None) -> Source:
     """A run directory, or a file of MesoNet's released weights.
 
     Args:
@@ -75,7 +76,11 @@ def load(path: Path, weights: Weights | None = None) -> Source:
     Raises:
         UsageError: neither, or a run without such weights.
         DataError: it is damaged.
+        OSError: object storage refuses.
     """
+    if isinstance(path, Remote):
+        with at(path, "RUN") as run:
+            return _of_run(run, weights)
     path = shipped.resolve(path)
     if path.is_dir():
         return _of_run(Run(path), weights)
@@ -88,9 +93,9 @@ def _of_run(run: Run, weights: Weights | None) -> Source:
     config = run.config()
     averaged = config.optimizer.ema is not None
     if weights == "ema" and not averaged:
-        raise UsageError(f"--weights: {run.folder} has no moving average (optimizer.ema is null)")
+        raise UsageError(f"--weights: {run} has no moving average (optimizer.ema is null)")
     if weights is not None and run.packed_weights.is_file():
-        raise UsageError(f"--weights: {run.folder} is packed and has one kind, not {weights!r}")
+        raise UsageError(f"--weights: {run} is packed and has one kind, not {weights!r}")
     own = weights == "best" and averaged  # what validation and evaluation did not judge
     with _float32():
         network = _as_trained(run) if own else run.load_network()
@@ -149,7 +154,7 @@ def _as_trained(run: Run) -> keras.Model:
     detector = build_detector(run.config())
     store = CheckpointStore(run.checkpoints)
     if store.restore_best(tf.train.Checkpoint(model=detector), partial=True) is None:
-        raise UsageError(f"{run.folder}: no validated checkpoint yet; train it further")
+        raise UsageError(f"{run}: no validated checkpoint yet; train it further")
     return detector.network
 
 
