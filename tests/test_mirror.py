@@ -73,6 +73,7 @@ def test_what_changes_is_put_and_what_goes_is_removed(
     assert last["faces/two"]["ETag"] != first["faces/two"]["ETag"]
 
     with mirror.copy_of(place) as read:
+        read.fetch()
         assert read.folder.name == "faces"
         assert contents(read.folder) == {"two": b"22", "three": b"3"}
     assert not read.folder.exists()
@@ -114,6 +115,7 @@ def test_a_publish_that_was_cut_short_is_not_there(
         owned.publish()
     assert keys(client, owned.place) == {mirror.INDEX, "step-1/state", "step-2/state"}
     with mirror.copy_of(owned.place) as read:
+        read.fetch()
         assert contents(read.folder) == {"step-1/state": b"1"}
         read.own()
     assert keys(client, owned.place) == {mirror.INDEX, "step-1/state"}
@@ -134,6 +136,29 @@ def test_who_opens_it_last_has_it(owned: Mirror, client: Any, tmp_path: Path) ->
 
 
 @needs_io
+def test_what_is_published_while_it_is_fetched_is_fetched_anew(
+    owned: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (owned.folder / "step-1").write_bytes(b"1")
+    (owned.folder / "metrics").write_bytes(b"of 1")
+    owned.publish()
+    read_bytes, later = Remote.read_bytes, iter(["step-2"])
+
+    def read(place: Remote) -> bytes:
+        if place.name == "step-1" and (name := next(later, None)):
+            (owned.folder / "step-1").unlink()
+            (owned.folder / name).write_bytes(b"2")
+            (owned.folder / "metrics").write_bytes(b"of 2")
+            owned.publish()
+        return read_bytes(place)
+
+    monkeypatch.setattr(Remote, "read_bytes", read)
+    with mirror.copy_of(owned.place) as other:
+        other.fetch()
+        assert contents(other.folder) == {"step-2": b"2", "metrics": b"of 2"}
+
+
+@needs_io
 def test_a_folder_that_another_tool_brought_is_taken_as_it_is(
     bucket: Remote, tmp_path: Path
 ) -> None:
@@ -141,6 +166,7 @@ def test_a_folder_that_another_tool_brought_is_taken_as_it_is(
     (tmp_path / "here/a/b").write_bytes(b"b")
     upload(tmp_path / "here", bucket)
     with mirror.copy_of(bucket) as read:
+        read.fetch()
         assert contents(read.folder) == contents(tmp_path / "here")
     (bucket / mirror.INDEX).write_bytes(b"[]")
     with pytest.raises(DataError, match=rf"{mirror.INDEX}: cannot be read: TypeError"):
@@ -259,6 +285,7 @@ def test_exported_there_it_is_the_export_on_disk(
     of_version = [name for name in order if name.startswith(f"{bucket}/out/1/")]
     assert of_version[-1].endswith("/saved_model.pb")
     with mirror.copy_of(bucket / "out") as copy:
+        copy.fetch()
         assert contents(copy.folder) == contents(tmp_path / "out")
 
     assert export.export(bucket / "run", bucket / "out").folder.name == "2"

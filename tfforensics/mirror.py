@@ -58,20 +58,30 @@ class Mirror:
         self._published: dict[str, tuple[int, int]] = {}
 
     def fetch(self) -> None:
-        """Makes the copy what is there now.
+        """Makes the copy what was published last.
 
         Raises:
-            OSError: the store refuses, or a file went meanwhile.
+            OSError: the store refuses.
             DataError: the list of files is damaged.
         """
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        _get(self.place, self._listed(), self.folder)
+        index = self._index()
+        while True:
+            refused = None
+            try:
+                self._get(self._listed(index))
+            except OSError as error:
+                refused = error
+            before, index = index, self._index()
+            if index == before:
+                break
+            # Published meanwhile: what was fetched may be of both, and what failed may be gone.
+        if refused is not None:
+            raise refused
         self._published = _stamps(self.folder)
 
     def own(self) -> None:
         """Makes this process the one that publishes, and removes what a killed one left."""
-        listed = self._listed()
+        listed = self._listed(self._index())
         left = set(_visible(self.place.files())) - set(listed)
         self._write_index(listed)
         self._remove(left)
@@ -104,14 +114,25 @@ class Mirror:
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{place}: cannot be read: {error!r}") from error
 
-    def _listed(self) -> list[str]:
+    def _listed(self, index: _Index | None) -> list[str]:
         """What is there: where another tool brought a folder, all of it."""
-        there, index = _visible(self.place.files()), self._index()
+        there = _visible(self.place.files())
         return there if index is None else sorted(set(there) & set(index.files))
 
     def _write_index(self, names: Iterable[str]) -> None:
         index = asdict(_Index(self._writer, sorted(names)))
         (self.place / INDEX).write_bytes(json.dumps(index, indent=1).encode())
+
+    def _get(self, names: Iterable[str]) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+
+        def get(name: str) -> None:
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes((self.place / name).read_bytes())
+
+        _each(get, names)
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in sorted(names):
@@ -127,15 +148,9 @@ def put(folder: Path, names: Collection[str], place: Remote) -> None:
 
 @contextlib.contextmanager
 def copy_of(place: Remote) -> Iterator[Mirror]:
-    """A copy of what is there, for as long as the block takes.
-
-    Raises:
-        OSError, DataError: as `Mirror.fetch`.
-    """
+    """A copy of what is there, once it is fetched, for as long as the block takes."""
     with scratch() as folder:
-        mirror = Mirror(place, folder / place.name)
-        mirror.fetch()
-        yield mirror
+        yield Mirror(place, folder / place.name)
 
 
 @contextlib.contextmanager
@@ -152,15 +167,6 @@ def scratch() -> Iterator[Path]:
             folder = held.enter_context(tempfile.TemporaryDirectory(dir=root))
             held.enter_context(lock.hold(folder))
         yield Path(folder)
-
-
-def _get(place: Remote, names: Iterable[str], folder: Path) -> None:
-    def get(name: str) -> None:
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes((place / name).read_bytes())
-
-    _each(get, names)
 
 
 def _each(work: Callable[[str], None], names: Iterable[str]) -> None:

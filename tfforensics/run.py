@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
@@ -153,23 +153,28 @@ class Run:
 
 
 @contextlib.contextmanager
-def at(place: Folder, argument: str, *, writes: bool = False) -> Iterator[Run]:
+def at(
+    place: Folder, argument: str, to: Literal["read", "write", "follow"] = "read"
+) -> Iterator[Run]:
     """A run by its place: the folder itself, or a copy of what lies in object storage.
 
     Args:
         argument: to name in errors.
-        writes: whether this process is to publish what it makes there.
+        to: publish there ("write"), or see what another process writes ("follow": nothing is
+            there before `Run.refresh`).
 
     Raises:
         UsageError: these credentials may not write there.
-        DataError, OSError: as `mirror.copy_of`.
+        DataError, OSError: as `Mirror.fetch`.
     """
     if isinstance(place, Path):
         yield Run(place)
         return
-    if writes:
+    if to == "write":
         place.check_writable(argument)
     with mirror.copy_of(place) as copy:
-        if writes:
+        if to != "follow":
+            copy.fetch()
+        if to == "write":
             copy.own()
         yield Run(copy.folder, copy)

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -63,7 +63,8 @@ def train(config: Config, workdir: Folder, *, override: bool = False) -> dict[st
     if workers is None or workers.chief:
         record.build(config)
     with join(config, workers) as replicas, contextlib.ExitStack() as held:
-        run = held.enter_context(at(workdir, "--workdir", writes=replicas.chief))
+        to: Literal["write", "follow"] = "write" if replicas.chief else "follow"
+        run = held.enter_context(at(workdir, "--workdir", to))
         if replicas.chief:
             held.enter_context(lock.hold(run.folder))
         _take_up(run, config, override, replicas)

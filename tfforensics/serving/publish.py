@@ -63,6 +63,7 @@ def here(path: Folder) -> Iterator[Path]:
         yield found
         return
     with mirror.copy_of(found) as copy:
+        copy.fetch()
         yield copy.folder
 
 
