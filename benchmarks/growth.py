@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -49,18 +48,30 @@ class Case:
     megabytes: float
 
 
+# The kernel counts what a process had before it became another program, a copy of its parent: so
+# the parent is a small one.
+LAUNCH = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6)
+sys.exit(status)
+"""
+
+
 def cost(arguments: list[str]) -> tuple[float, float]:
     """Processor seconds and peak MB of a program and of what it starts."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH, sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: status {process.returncode}\n{said[-800:]}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6
+    if done.returncode:
+        said = done.stderr[-800:]
+        raise SystemExit(f"{' '.join(arguments)}: status {done.returncode}\n{said}")
+    seconds, megabytes = map(float, done.stdout.split())
+    return seconds, megabytes
 
 
 def records_case(folder: Path, count: int) -> Case:

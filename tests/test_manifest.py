@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import tracemalloc
 
 import pytest
 
@@ -35,6 +37,40 @@ def test_a_manifest_is_read_as_it_was_saved(tmp_path):
     manifest.save(made(), tmp_path)
     assert manifest.load(tmp_path) == made()
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_shards_are_equal_whatever_their_lengths_came_in():
+    assert shard() == dataclasses.replace(shard(), lengths=[3, 5])
+    assert hash(shard()) == hash(dataclasses.replace(shard(), lengths=[3, 5]))
+    assert shard() != dataclasses.replace(shard(), lengths=(3, 6))
+    assert (shard().count, shard().bytes) == (2, 40)
+
+
+def test_a_record_takes_few_bytes_of_memory_to_read_and_four_to_keep(tmp_path):
+    count = 100_000
+    long = tuple(
+        Shard(f"real/c0/{n}", "real", "c0", "test", range(50_000, 50_000 + count // 10), "")
+        for n in range(10)
+    )
+    manifest.save(made(shards=long), tmp_path)
+    tracemalloc.start()
+    read = manifest.load(tmp_path)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read.shards == long
+    assert kept < 5 * count
+    size = (tmp_path / "manifest.json").stat().st_size
+    assert peak - 2 * size < 12 * count  # the file's bytes, and their text
+
+
+@pytest.mark.parametrize("lengths", ["[-1]", "[1.5]", '["3"]', "[99999999999]", "null", "7"])
+def test_lengths_that_are_none_are_bad_data(tmp_path, lengths):
+    manifest.save(made(), tmp_path)
+    body = json.dumps(json.loads((tmp_path / "manifest.json").read_text()))
+    assert '"lengths": [3, 5]' in body
+    (tmp_path / "manifest.json").write_text(body.replace("[3, 5]", lengths))
+    with pytest.raises(DataError, match=r"/manifest\.json: not a manifest: "):
+        manifest.load(tmp_path)
 
 
 def test_the_file_says_what_another_program_needs(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -131,8 +132,6 @@ def test_labels_and_seeds(records: Path) -> None:
 def test_a_stored_level_is_the_one_made_on_the_fly(records: Path) -> None:
     """c40 is stored, so it is read; taken away from the manifest it is made from c0."""
     stored = list(evaluate(records, "c40"))
-    import dataclasses
-
     whole = manifest.load(records)
     only_c0 = dataclasses.replace(
         whole,
@@ -206,7 +205,7 @@ def test_a_split_of_one_class(write_records: WriteRecords) -> None:
     with pytest.raises(DataError, match="no real face in the train split at level c0"):
         pipeline.training_batches(config(records))
     with pytest.raises(DataError, match="no manipulated face in the val split"):
-        places.pools(records, "val", "c0")
+        places.pools(manifest.load(records), records, "val", "c0")
 
 
 def test_a_face_does_not_depend_on_the_batch_it_is_in(records: Path) -> None:
@@ -301,3 +300,44 @@ def test_neighbours_in_the_records_are_none_in_training(write_records: WriteReco
     # Of a random order: a third, and nothing.
     assert np.abs(np.diff(order)).mean() / count == pytest.approx(1 / 3, abs=0.05)
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.2
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from tfforensics import configfile, pipeline
+def peak():  # getrusage's is the parent's where that was higher
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+peaks = []
+for records in sys.argv[1:]:
+    config = configfile.from_dict({"data": {"records": records, "size": 64}})
+    iter(pipeline.training_batches(config))
+    peaks.append(peak())
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_memory_is_flat_in_the_number_of_faces(records: Path, tmp_path: Path) -> None:
+    """A million that are never read, in files of nothing. Where each lies takes eight bytes; some
+    forty more, while the manifest is read, are free again before the first face is."""
+    many = tmp_path / "many"
+    many.mkdir()
+    shards = []
+    for number in range(20):
+        name = "real" if number % 2 else "A"
+        lengths = [1_000 + n % 100 for n in range(50_000)]
+        shard = manifest.Shard(f"{number}.tfrecord", name, "c0", "train", lengths, "")
+        with (many / shard.path).open("wb") as file:
+            file.truncate(shard.bytes)
+        shards.append(shard)
+    manifest.save(dataclasses.replace(manifest.load(records), shards=tuple(shards)), many)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(records), str(many)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    print(done.stdout)
+    assert int(done.stdout) < 80 * 1_000_000  # 250 with the table in the graph

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Shard:
     Attributes:
         path: below the record folder, `<manipulation>/<level>/<split>-SSSSS-of-NNNNN.tfrecord`.
         lengths: bytes of each record, in order; with the 16 bytes of framing around each they
-            give every record's place, so that any record can be read alone.
+            give every record's place, so that any record can be read alone. Kept as an array.
         sha256: of the file.
     """
 
@@ -59,8 +60,12 @@ class Shard:
     manipulation: str
     level: str
     split: str
-    lengths: tuple[int, ...]
+    lengths: Sequence[int] = field(hash=False)
     sha256: str
+
+    def __post_init__(self) -> None:
+        # Four bytes each, where a tuple takes forty; a protocol buffer ends at 2 GiB.
+        object.__setattr__(self, "lengths", array("I", self.lengths))
 
     @property
     def count(self) -> int:
@@ -142,7 +147,7 @@ def load(folder: Folder) -> Manifest:
             state += ", or not to be read with these credentials"
         raise UsageError(f"records {folder}: {state} (no {NAME})")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(), object_hook=_compact)
         version = data["schema_version"]
         if version != SCHEMA_VERSION:
             raise DataError(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}")
@@ -155,7 +160,7 @@ def load(folder: Folder) -> Manifest:
             versions=data["versions"],
             notice=data.get("notice", ""),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a manifest: {error!r}") from error
@@ -177,14 +182,20 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Manifest):
         plain["shards"] = [to_json(shard) for shard in value.shards]
     if isinstance(value, Shard):
-        plain |= {"count": value.count, "bytes": value.bytes}
+        plain |= {"lengths": list(value.lengths), "count": value.count, "bytes": value.bytes}
     return plain
 
 
 def shard_from(plain: dict[str, Any]) -> Shard:
     """The shard that `to_json` wrote; its count and size follow from the lengths."""
     fields = {k: v for k, v in plain.items() if k not in ("count", "bytes")}
-    return Shard(**fields | {"lengths": tuple(plain["lengths"])})
+    return Shard(**fields)
+
+
+def _compact(plain: dict[str, Any]) -> dict[str, Any]:
+    """Packs a shard's lengths as soon as they are read, so that those of one shard at a time are
+    Python's integers."""
+    return plain | {"lengths": array("I", plain["lengths"])} if "lengths" in plain else plain
 
 
 def settings_from(plain: dict[str, Any]) -> Settings:

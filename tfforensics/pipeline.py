@@ -95,10 +95,12 @@ def numbered_batches(
     data = config.data
     # A process with another working directory may read it.
     folder = staging.local(data.records).absolute()
-    real_only = data.selfblend == 1
-    faces_of = places.pools(folder, "train", data.level, data.manipulations, real_only=real_only)
+    records = manifest.load(folder)
+    side = records.settings.size
+    faces_of = places.pools(
+        records, folder, "train", data.level, data.manipulations, real_only=data.selfblend == 1
+    )
     place = places.placer(faces_of, config)
-    side = manifest.load(folder).settings.size
     degrade = degradation.degrader(config.degrade)
     augment = augmentation.augmenter(config.augment)
     faces_in_share = share.of(data.batch)
@@ -119,19 +121,22 @@ def numbered_batches(
         label = tf.maximum(tf.cast(fields["label"], tf.float32), tf.cast(blended, tf.float32))
         return {"image": image, "seed": seed}, label
 
-    def places_of(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def places_of(number: tf.Tensor, offsets: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # A batch at a time: the formula's price is that of its ops, not of its faces.
         first = number * data.batch + share.part * faces_in_share
-        path, offset, drawn = place(first + tf.range(faces_in_share, dtype=tf.int64))
+        path, offset, drawn = place(first + tf.range(faces_in_share, dtype=tf.int64), offsets)
         return path, offset, (tf.fill((faces_in_share,), number), *drawn)
 
-    placed = numbers.map(places_of).unbatch()
+    # Eight bytes a face. As an element they stay where they are, whatever is made of the graph.
+    offsets = tf.data.Dataset.from_tensors(faces_of.offsets)
+    numbered = numbers.flat_map(lambda number: tf.data.Dataset.zip((_one(number), offsets)))
+    placed = numbered.map(places_of).unbatch()
     # Under op determinism a function with any other stateful op than these sources in it takes
     # all parallelism and prefetching from the whole pipeline: so reading stands alone.
-    records = placed.flat_map(
+    read = placed.flat_map(
         lambda path, offset, drawn: tf.data.Dataset.zip((_read(path, offset), _one(drawn)))
     )
-    faces = records.map(
+    faces = read.map(
         lambda record, drawn: (drawn[0], *face(record, *drawn[1:])),
         # More than cores, so that none rests while a face waits for its turn to be handed on.
         num_parallel_calls=2 * command.cores() if calls is None else calls,
@@ -195,9 +200,10 @@ def evaluation_batches(
     return faces.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
-def _one(element: tuple[tf.Tensor, ...]) -> tf.data.Dataset:
+def _one(element: Any) -> tf.data.Dataset:
     """A dataset of one element; from_tensors would be stateful to TensorFlow."""
-    return tf.data.Dataset.from_tensor_slices(tuple(part[tf.newaxis] for part in element))
+    slices = tf.nest.map_structure(lambda part: part[tf.newaxis], element)
+    return tf.data.Dataset.from_tensor_slices(slices)
 
 
 def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
