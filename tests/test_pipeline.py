@@ -339,5 +339,4 @@ def test_memory_is_flat_in_the_number_of_faces(records: Path, tmp_path: Path) ->
         text=True,
         check=True,
     )
-    print(done.stdout)
     assert int(done.stdout) < 80 * 1_000_000  # 250 with the table in the graph
