@@ -144,6 +144,11 @@ def test_each_strength_alone_changes_what_it_names(face: np.ndarray) -> None:
     assert turned[0, 0].tolist() == [199, 32, 146]  # by hand: I 89.4, Q 31.65, turned by 0.503
 
 
+def test_a_face_is_mirrored_alone_as_with_its_colours(face: np.ndarray) -> None:
+    for settings in (Augment(), EVERYTHING):
+        assert np.array_equal(augmenter(settings)(face, drawn_as(FLIP=0.49)), face[:, ::-1])
+
+
 def test_nothing_is_changed_at_strength_0(face: np.ndarray) -> None:
     assert augmentation.augmenter(Augment(flip=False)) is None
     for settings in (Augment(), EVERYTHING):

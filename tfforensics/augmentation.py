@@ -52,11 +52,11 @@ def augmenter(settings: Augment) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] 
         None where nothing is to be changed. The second argument is what `degradation.draw` gave.
     """
     colours = any((settings.brightness, settings.contrast, settings.saturation, settings.hue))
-    if not (colours or settings.flip):
-        return None
+    if not colours:
+        return _mirrored if settings.flip else None
 
     def change(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-        recolour = _recolouring(image, settings, drawn) if colours else tf.identity
+        recolour = _recolouring(image, settings, drawn)
         if not settings.flip:
             return recolour(image)
         # Both branches whole: a reversal outside is a pass of its own, and a slow one.
@@ -91,6 +91,15 @@ def matrix(
     """
     colour = _LUMA + saturation * (tf.cos(hue) * _CHROMA + tf.sin(hue) * _TURNED)
     return contrast * colour, brightness + (1.0 - contrast) * tf.linalg.matvec(colour, mean)
+
+
+def _mirrored(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Alone, TensorFlow's own operation costs less than calling a compiled one."""
+    return tf.cond(
+        drawn[Decision.FLIP] < 0.5,
+        lambda: tf.ensure_shape(tf.reverse(image, [1]), image.shape),
+        lambda: image,
+    )
 
 
 def _recolouring(

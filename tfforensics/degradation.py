@@ -65,11 +65,11 @@ def quality_sampler(settings: Degrade) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def compress(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     """A face at a quality; UNCOMPRESSED gives it back as it is. uint8 (H, W, 3) in and out."""
-    return tf.cond(
-        quality == UNCOMPRESSED,
-        lambda: image,
-        lambda: tf.ensure_shape(jpeg.degrade_in_graph(image, quality), image.shape),
-    )
+    return tf.cond(quality == UNCOMPRESSED, lambda: image, lambda: _compressed(image, quality))
+
+
+def _compressed(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(jpeg.degrade_in_graph(image, quality), image.shape)
 
 
 def degrader(settings: Degrade) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -80,6 +80,9 @@ def degrader(settings: Degrade) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """
     sample = quality_sampler(settings)
     smallest, largest = settings.resize_to
+    # Where no quality is UNCOMPRESSED, nothing is to be decided.
+    at_least_once = settings.quality is not None or "c0" not in settings.levels
+    to_level = _compressed if at_least_once else compress
 
     def degrade(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         shape = image.shape
@@ -89,16 +92,16 @@ def degrader(settings: Degrade) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
             image = compress(image, tf.where(twice, first, UNCOMPRESSED))
         quality = sample(drawn[Decision.QUALITY])
         if not settings.resize:
-            return compress(image, quality)
+            return to_level(image, quality)
 
         def resized() -> tf.Tensor:
             scale = smallest + drawn[Decision.SCALE] * (largest - smallest)
             side = tf.cast(tf.round(scale * tf.cast(shape[0], tf.float32)), tf.int32)
-            small = compress(resize(image, side), quality)
+            small = to_level(resize(image, side), quality)
             return tf.ensure_shape(resize(small, shape[0]), shape)
 
         shrunk = drawn[Decision.RESIZE] < settings.resize
-        return tf.cond(shrunk, resized, lambda: compress(image, quality))
+        return tf.cond(shrunk, resized, lambda: to_level(image, quality))
 
     return degrade
 

@@ -104,11 +104,12 @@ def numbered_batches(
     degrade = degradation.degrader(config.degrade)
     augment = augmentation.augmenter(config.augment)
     faces_in_share = share.of(data.batch)
+    wanted = ("encoded", "label", *(("landmarks",) if data.selfblend else ()))
 
     def face(
         record: tf.Tensor, seed: tf.Tensor, blended: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        fields = example.parse(record, ("encoded", "label", "landmarks"))
+        fields = example.parse(record, wanted)
         drawn = degradation.draw(seed)
         image = tf.ensure_shape(jpeg.decode_in_graph(fields["encoded"]), (side, side, 3))
         if data.selfblend:
@@ -121,22 +122,19 @@ def numbered_batches(
         label = tf.maximum(tf.cast(fields["label"], tf.float32), tf.cast(blended, tf.float32))
         return {"image": image, "seed": seed}, label
 
-    def places_of(number: tf.Tensor, offsets: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def records_of(number: tf.Tensor, offsets: tf.Tensor) -> tf.data.Dataset:
         # A batch at a time: the formula's price is that of its ops, not of its faces.
         first = number * data.batch + share.part * faces_in_share
         path, offset, drawn = place(first + tf.range(faces_in_share, dtype=tf.int64), offsets)
-        return path, offset, (tf.fill((faces_in_share,), number), *drawn)
+        drawn = (tf.fill((faces_in_share,), number), *drawn)
+        return tf.data.Dataset.zip((_read(path, offset), tf.data.Dataset.from_tensor_slices(drawn)))
 
     # Eight bytes a face. As an element they stay where they are, whatever is made of the graph.
     offsets = tf.data.Dataset.from_tensors(faces_of.offsets)
-    numbered = numbers.flat_map(lambda number: tf.data.Dataset.zip((_one(number), offsets)))
-    placed = numbered.map(places_of).unbatch()
     # Under op determinism a function with any other stateful op than these sources in it takes
     # all parallelism and prefetching from the whole pipeline: so reading stands alone.
-    read = placed.flat_map(
-        lambda path, offset, drawn: tf.data.Dataset.zip((_read(path, offset), _one(drawn)))
-    )
-    faces = read.map(
+    numbered = numbers.flat_map(lambda number: tf.data.Dataset.zip((_one(number), offsets)))
+    faces = numbered.flat_map(records_of).map(
         lambda record, drawn: (drawn[0], *face(record, *drawn[1:])),
         # More than cores, so that none rests while a face waits for its turn to be handed on.
         num_parallel_calls=2 * command.cores() if calls is None else calls,
@@ -200,19 +198,29 @@ def evaluation_batches(
     return faces.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
-def _one(element: Any) -> tf.data.Dataset:
+def _one(number: tf.Tensor) -> tf.data.Dataset:
     """A dataset of one element; from_tensors would be stateful to TensorFlow."""
-    slices = tf.nest.map_structure(lambda part: part[tf.newaxis], element)
-    return tf.data.Dataset.from_tensor_slices(slices)
+    return tf.data.Dataset.from_tensor_slices(number[tf.newaxis])
 
 
-def _read(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
-    """One record, its checksums verified, and read without what comes after it.
+def _read(paths: tf.Tensor, offsets: tf.Tensor) -> tf.data.Dataset:
+    """The records at these places, (B,), checksums verified, each read without what comes after it.
 
-    tf.data's Python class does not pass byte offsets on.
+    Each is a dataset of its own, since tf.data's Python class does not pass byte offsets on. They
+    are made together, since a function's call for each would cost as much as reading it.
     """
-    records = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path], compression_type="", buffer_size=0, byte_offsets=[offset]
+    record = tf.TensorSpec((), tf.string)
+    places_of_each = zip(*(tf.split(part, part.shape[0]) for part in (paths, offsets)), strict=True)
+    alone = [
+        tf.data.experimental.from_variant(
+            tf.raw_ops.TFRecordDatasetV2(
+                filenames=path, compression_type="", buffer_size=0, byte_offsets=offset
+            ),
+            record,
+        ).take(1)
+        for path, offset in places_of_each
+    ]
+    variants = tf.stack([tf.data.experimental.to_variant(dataset) for dataset in alone])
+    return tf.data.Dataset.from_tensor_slices(variants).flat_map(
+        lambda variant: tf.data.experimental.from_variant(variant, record)
     )
-    dataset = tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string))
-    return dataset.take(1)
