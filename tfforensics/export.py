@@ -169,26 +169,28 @@ def _parser() -> command.Parser:
     return parser
 
 
+def _place(given: str | None, argument: str) -> Folder | None:
+    return None if given is None else storage.folder(given, argument)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     options = _parser().parse_args(arguments)
     if (options.run is None) != (options.out is None) or not (options.run or options.verify):
         raise UsageError("expected RUN and OUT, or --verify OUT; see --help")
+    run, out = _place(options.run, "RUN"), _place(options.out, "OUT")
+    written = _place(options.verify, "--verify")
     command.start_tensorflow()
-    if options.run:
-        made = export(
-            storage.folder(options.run, "RUN"),
-            storage.folder(options.out, "OUT"),
-            weights=options.weights,
-        )
+    if run and out:
+        made = export(run, out, weights=options.weights)
         print(f"{made.folded} batch normalisations folded into convolutions; {made.comparison}")
         print(f"written to {made.folder}")
-    if options.verify:
-        lines = verify(storage.folder(options.verify, "--verify"))
+    if written:
+        lines = verify(written)
         if lines:
             print("\n".join(lines), file=sys.stderr)
-            raise DataError(f"{options.verify}: {len(lines)} differences")
-        print(f"{options.verify}: as it was exported")
+            raise DataError(f"{written}: {len(lines)} differences")
+        print(f"{written}: as it was exported")
     return 0
 
 

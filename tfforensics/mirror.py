@@ -29,8 +29,8 @@ from tfforensics.command import DataError, UsageError
 from tfforensics.storage import Remote
 
 INDEX = ".published.json"
+GRAPH = "saved_model.pb"
 _STREAMS = 8  # objects on their way at a time
-_GRAPH = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Mirror:
 
 def put(folder: Path, names: Collection[str], place: Remote) -> None:
     """Puts files of a folder below an address; graphs last, by which TF Serving knows a version."""
-    graphs = [name for name in names if name.rsplit("/", 1)[-1] == _GRAPH]
+    graphs = [name for name in names if name.rsplit("/", 1)[-1] == GRAPH]
     for some in ([name for name in names if name not in graphs], graphs):
         _each(lambda name: (place / name).put(folder / name), some)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfforensics import manifest
+from tfforensics import manifest, mirror
 from tfforensics.command import DataError
 from tfforensics.serving import freeze, publish, refusal
 from tfforensics.serving.card import ModelCard
@@ -128,8 +128,8 @@ def load_export(path: str | Folder) -> Exported:
     version = publish.resolve(Path(path) if isinstance(path, str) else path)
     with publish.here(version) as folder:
         card = read_card(folder)
-        graph = folder / publish.GRAPH
-        if manifest.sha256_of(graph) != publish.hashes(folder).get(publish.GRAPH):
+        graph = folder / mirror.GRAPH
+        if manifest.sha256_of(graph) != publish.hashes(folder).get(mirror.GRAPH):
             raise DataError(f"{graph}: SHA-256 differs from {publish.HASHES}'s")
         return Exported(version, card, tf.saved_model.load(str(folder)))
 

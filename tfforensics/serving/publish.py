@@ -16,10 +16,10 @@ from pathlib import Path
 from tfforensics import lock, manifest, mirror
 from tfforensics.command import DataError, UsageError
 from tfforensics.files import sync
+from tfforensics.mirror import GRAPH
 from tfforensics.storage import Folder, Remote
 
 HASHES = "assets/hashes.json"
-GRAPH = "saved_model.pb"
 _PARTIAL = ".exporting-"
 
 
