@@ -192,7 +192,7 @@ def efficientnet(records: Path, detector: str, precision: str, **train: Any) -> 
 @pytest.mark.parametrize(
     ("detector", "precision"),
     [
-        pytest.param("plain", "float32", marks=pytest.mark.promise),
+        ("plain", "float32"),
         ("plain", "mixed_bfloat16"),
         ("multi_attention", "float32"),
         pytest.param("multi_attention", "mixed_bfloat16", marks=pytest.mark.promise),
