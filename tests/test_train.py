@@ -284,6 +284,24 @@ def test_xla_is_refused_without_a_gpu(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_never_began_takes_other_settings(records: Path, tmp_path: Path) -> None:
+    from tfforensics.train import train
+
+    run = Run(tmp_path / "run")
+    short = {"steps": 2, "validate_every": 2, "validate_levels": ["c0"]}
+    one = {"evaluation": {"levels": ["c0"]}, "train": short}
+    warm = settings(records, optimizer={"warmup": 2}, **one)
+    with pytest.raises(UsageError, match=r"^optimizer\.warmup: expected fewer than the 2 training"):
+        train(warm, run.folder)
+    assert not run.folder.exists()
+    with pytest.raises(UsageError, match=r"^data\.level: expected one of c0, which"):
+        train(settings(records, data={"level": "c23"}, **one), run.folder)
+    assert run.config_file.is_file()
+    train(settings(records, **one), run.folder)
+    with pytest.raises(UsageError, match=r"a run with other settings \(data\.level: c0 -> c23"):
+        train(settings(records, data={"level": "c23"}, **one), run.folder)
+
+
 def test_fresh_keeps_the_run_that_was_there(records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     workdir.mkdir()

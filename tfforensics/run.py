@@ -64,6 +64,19 @@ class Run:
         return self.folder / "tensorboard"
 
     @property
+    def backbone(self) -> Run:
+        """The run of a plain backbone that multi-attention begins with."""
+        return Run(self.folder / "backbone", self.mirror)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are weights that other settings would not have given."""
+        return any(
+            place.exists()
+            for place in (self.checkpoints, self.backbone.checkpoints, self.packed_weights)
+        )
+
+    @property
     def metrics_file(self) -> Path:
         return self.folder / "metrics.json"
 

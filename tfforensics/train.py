@@ -58,7 +58,7 @@ def train(config: Config, workdir: Folder, *, override: bool = False) -> dict[st
     from tfforensics.demo import record
     from tfforensics.replicas import join
 
-    _check_machine(config)
+    _check(config)
     workers = cluster.from_environment()
     if workers is None or workers.chief:
         record.build(config)
@@ -68,7 +68,7 @@ def train(config: Config, workdir: Folder, *, override: bool = False) -> dict[st
         if replicas.chief:
             held.enter_context(lock.hold(run.folder))
         _take_up(run, config, override, replicas)
-        if config.model.detector == "multi_attention" and config.attention.backbone_steps:
+        if _has_backbone_phase(config):
             first, first_run = _backbone_phase(config, run)
             _take_up(first_run, first, override, replicas)
             _fit(first, first_run, replicas)
@@ -107,15 +107,27 @@ def _is_written(path: Path, body: dict[str, Any]) -> bool:
     return path.is_file() and json.loads(path.read_text()) == json.loads(json.dumps(body))
 
 
-def _check_machine(config: Config) -> None:
-    """Refuses, before anything is written, what this machine should not be asked to do."""
+def _check(config: Config) -> None:
+    """Refuses, before anything is written, what does not fit together or this machine."""
     import tensorflow as tf
 
+    steps = config.train.steps
+    if _has_backbone_phase(config):
+        steps = min(steps, config.attention.backbone_steps)
+    if config.optimizer.warmup >= steps:
+        raise UsageError(
+            f"optimizer.warmup: expected fewer than the {steps} training steps, got "
+            f"{config.optimizer.warmup}"
+        )
     if config.train.jit_compile and not tf.config.list_physical_devices("GPU"):
         raise UsageError(
             "train.jit_compile: expected false on a machine without a GPU, where XLA is several "
             "times slower, got true"
         )
+
+
+def _has_backbone_phase(config: Config) -> bool:
+    return config.model.detector == "multi_attention" and config.attention.backbone_steps > 0
 
 
 def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
@@ -126,7 +138,7 @@ def _backbone_phase(config: Config, run: Run) -> tuple[Config, Run]:
         attention=dataclasses.replace(config.attention, backbone_steps=0),
         train=dataclasses.replace(config.train, steps=config.attention.backbone_steps),
     )
-    return plain, Run(run.folder / "backbone", run.mirror)
+    return plain, run.backbone
 
 
 def _fit(
@@ -273,7 +285,7 @@ def _describe(config: Config, board: Board) -> None:
 def _take_up(run: Run, config: Config, override: bool, replicas: Replicas) -> None:
     """Writes config.yaml, or checks that the one there is of the same experiment."""
     if replicas.chief:
-        if run.config_file.is_file():
+        if run.config_file.is_file() and run.begun:
             changed = configfile.differences(_made_as(run.config(), config), config)
             if changed and not override:
                 raise UsageError(
