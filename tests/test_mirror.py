@@ -345,10 +345,10 @@ def test_missing_credentials_are_told_before_training(
 
 
 def test_there_is_no_new_name_for_a_run_in_object_storage() -> None:
-    from tfforensics import train
+    from tfforensics import workdir
 
     with pytest.raises(UsageError, match=r"^--fresh: expected a --workdir on this machine, got s3"):
-        train._set_aside(storage.Remote("s3://b/run"))
+        workdir.set_aside(storage.Remote("s3://b/run"))
 
 
 @needs_io

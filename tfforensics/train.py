@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from tfforensics.command import UsageError
 from tfforensics.config import Config
 from tfforensics.run import Run, at
 from tfforensics.storage import Folder
+from tfforensics.workdir import set_aside, take_up
 
 if TYPE_CHECKING:
     from tfforensics.ema import AveragedWeights
@@ -67,10 +67,10 @@ def train(config: Config, workdir: Folder, *, override: bool = False) -> dict[st
         run = held.enter_context(at(workdir, "--workdir", to))
         if replicas.chief:
             held.enter_context(lock.hold(run.folder))
-        _take_up(run, config, override, replicas)
+        take_up(run, config, override, replicas)
         if _has_backbone_phase(config):
             first, first_run = _backbone_phase(config, run)
-            _take_up(first_run, first, override, replicas)
+            take_up(first_run, first, override, replicas)
             _fit(first, first_run, replicas)
             history = _fit(config, run, replicas, initial=first_run)
         else:
@@ -282,44 +282,6 @@ def _describe(config: Config, board: Board) -> None:
     board.image("training/faces", figures.face_grid(x["image"].numpy()[:16], captions[:16]))
 
 
-def _take_up(run: Run, config: Config, override: bool, replicas: Replicas) -> None:
-    """Writes config.yaml, or checks that the one there is of the same experiment."""
-    if replicas.chief:
-        if run.config_file.is_file() and run.begun:
-            changed = configfile.differences(_made_as(run.config(), config), config)
-            if changed and not override:
-                raise UsageError(
-                    f"--workdir: {run} holds a run with other settings "
-                    f"({'; '.join(changed)}); name another folder, or pass --override-resume"
-                )
-        run.save_config(config)
-        run.publish()
-    replicas.wait()
-    if not replicas.chief:
-        run.refresh()
-    if not run.config_file.is_file():
-        raise UsageError(f"--workdir: expected a folder that all workers see, got {run}")
-
-
-def _made_as(config: Config, other: Config) -> Config:
-    """The same experiment with its batches made where the other's are: they are the same."""
-    data = dataclasses.replace(config.data, service=other.data.service)
-    return dataclasses.replace(config, data=data)
-
-
-def _set_aside(workdir: Folder) -> None:
-    """Gives a run another name, so that a new one can begin in its place."""
-    if not isinstance(workdir, Path):
-        raise UsageError(f"--fresh: expected a --workdir on this machine, got {workdir}")
-    if not workdir.exists():
-        return
-    taken = (workdir.with_name(f"{workdir.name}.{number}") for number in itertools.count(1))
-    aside = next(path for path in taken if not path.exists())
-    with lock.hold(workdir):
-        workdir.rename(aside)
-    _log.info("%s: the run that was there is now %s", workdir, aside)
-
-
 def _arguments(arguments: Sequence[str] | None) -> tuple[Config, Folder, Any]:
     given = sys.argv[1:] if arguments is None else list(arguments)
     first = command.Parser(prog="python -m tfforensics.train", add_help=False)
@@ -360,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     workers = cluster.from_environment()
     if options.fresh and (workers is None or workers.chief):
-        _set_aside(workdir)
+        set_aside(workdir)
     try:
         metrics = train(config, workdir, override=options.override_resume)
     except Stopped as stopped:
