@@ -68,7 +68,7 @@ class Mirror:
         while True:
             refused = None
             try:
-                self._get(self._listed(index))
+                self._get(_published(index, self._there()))
             except OSError as error:
                 refused = error
             before, index = index, self._index()
@@ -81,10 +81,10 @@ class Mirror:
 
     def own(self) -> None:
         """Makes this process the one that publishes, and removes what a killed one left."""
-        listed = self._listed(self._index())
-        left = set(_visible(self.place.files())) - set(listed)
+        there = self._there()
+        listed = _published(self._index(), there)
         self._write_index(listed)
-        self._remove(left)
+        self._remove(there - listed)
 
     def publish(self) -> None:
         """Puts what has changed in the copy, and removes what is gone.
@@ -114,10 +114,8 @@ class Mirror:
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{place}: cannot be read: {error!r}") from error
 
-    def _listed(self, index: _Index | None) -> list[str]:
-        """What is there: where another tool brought a folder, all of it."""
-        there = _visible(self.place.files())
-        return there if index is None else sorted(set(there) & set(index.files))
+    def _there(self) -> set[str]:
+        return set(_visible(self.place.files()))
 
     def _write_index(self, names: Iterable[str]) -> None:
         index = asdict(_Index(self._writer, sorted(names)))
@@ -173,6 +171,11 @@ def _each(work: Callable[[str], None], names: Iterable[str]) -> None:
     with ThreadPoolExecutor(_STREAMS) as pool:
         for _ in pool.map(work, names):
             pass
+
+
+def _published(index: _Index | None, there: set[str]) -> set[str]:
+    """What of it was published: where another tool brought the folder, all of it."""
+    return there if index is None else there & set(index.files)
 
 
 def _visible(names: Iterable[str]) -> list[str]:
