@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 def start(program: list[str], index: int, workers: tuple[str, ...]) -> subprocess.Popen[str]:
     task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
     return subprocess.Popen(
-        [sys.executable, *program],
+        [sys.executable, "-X", "faulthandler", *program],
         env=os.environ | {"PYTHONPATH": str(HERE.parent), "TF_CONFIG": json.dumps(task)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -37,12 +38,21 @@ def both(*programs: list[str]) -> list[tuple[int, str, str]]:
     """Exit status, output and errors of two workers."""
     workers = addresses(2)
     processes = [start(program, index, workers) for index, program in enumerate(programs)]
-    try:
-        said = [process.communicate(timeout=300) for process in processes]
-    finally:
+
+    def abort() -> None:
         for process in processes:
-            process.kill()
-    return [(p.returncode, *text) for p, text in zip(processes, said, strict=True)]
+            process.send_signal(signal.SIGABRT)  # it says where it is, and ends
+
+    late = threading.Timer(200, abort)
+    late.start()
+    try:
+        said = [process.communicate() for process in processes]
+    finally:
+        late.cancel()
+        abort()
+    ended = [(p.returncode, *text) for p, text in zip(processes, said, strict=True)]
+    assert -signal.SIGABRT not in {status for status, _, _ in ended}, ended
+    return ended
 
 
 def trained(program: list[str]) -> tuple[dict[str, Any], str]:

@@ -38,7 +38,6 @@ def main() -> None:
     config = configfile.from_dict(json.loads(options.config.read_text()))
     options.workdir.mkdir(exist_ok=True)
     run = Run(options.workdir)
-    run.save_config(config)
     batches = pipeline.training_batches
 
     def noted(settings: Any, start: int = 0, share: Any = pipeline.WHOLE) -> tf.data.Dataset:
@@ -61,6 +60,7 @@ def main() -> None:
     from tfforensics import checkpoint, resume
     from tfforensics.peers import AGAIN, PeerLostError
     from tfforensics.replicas import join
+    from tfforensics.workdir import take_up
 
     sync, synced = checkpoint.sync, itertools.count(1)
 
@@ -104,6 +104,7 @@ def main() -> None:
     keras.backend.clear_session()
     try:
         with join(config, cluster.from_environment()) as replicas:
+            take_up(run, config, False, replicas)
             history = train._fit(config, run, replicas)
             digest, slots = made[-1].digest(), made[-1].slots()
     except PeerLostError as lost:
