@@ -7,6 +7,8 @@ BIN := .venv/bin
 LOCK := requirements.lock
 LOCK_IO := requirements-io.lock
 BIN_IO := .venv-io/bin
+# A process for each core; a file's tests share what they set up.
+PARALLEL := -n auto --dist loadfile
 
 .PHONY: venv venv-io train test test-io test-slow lint lock lock-io clean
 
@@ -43,10 +45,10 @@ train: venv
 	$(BIN)/python -m tfforensics.train
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-io: venv-io
-	$(BIN_IO)/python -m pytest
+	$(BIN_IO)/python -m pytest $(PARALLEL)
 
 test-slow: venv
 	$(BIN)/python -m pytest -m slow
