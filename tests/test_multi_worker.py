@@ -35,7 +35,7 @@ def start(program: list[str], index: int, workers: tuple[str, ...]) -> subproces
 
 
 def both(*programs: list[str]) -> list[tuple[int, str, str]]:
-    """Exit status, output and errors of two workers."""
+    """Exit status, output and errors of two workers; fails with them if they do not end."""
     workers = addresses(2)
     processes = [start(program, index, workers) for index, program in enumerate(programs)]
 

@@ -69,9 +69,10 @@ def test_the_network_alone_is_arithmetic_and_gives_the_same_logits(exported: Exp
 
     expected = exported.by_pixels(faces(3, 96))
     logit, attention = tf.function(network)(tf.constant(faces(3, 96)))
-    # Equal, or a rounding apart where op determinism keeps TensorFlow from the same fusions.
+    np.testing.assert_array_equal(attention, expected["attention"])
+    # How TensorFlow fuses the last layer depends on what else the graph holds: on some processors
+    # that is a rounding. Largest relative difference found: 4e-7.
     np.testing.assert_allclose(logit, expected["logit"], rtol=1e-6)
-    np.testing.assert_allclose(attention, expected["attention"], rtol=1e-5, atol=1e-7)
 
 
 def test_the_other_answers_follow_the_logits_that_they_are_given(exported: Exported) -> None:
